@@ -1,0 +1,118 @@
+"""MASt3R and DUSt3R networks: models, checkpoints, images, inference, plugins, expressions, the command.
+
+Names are imported on first use (PEP 562), so that ``import mast3r_model`` and ``mast3r --help`` do not
+import torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .checkpoints import ModelPreset as ModelPreset
+    from .checkpoints import convert as convert
+    from .checkpoints import load_model as load_model
+    from .checkpoints import save_pretrained as save_pretrained
+    from .config import ModelConfig as ModelConfig
+    from .device import Precision as Precision
+    from .device import available_devices as available_devices
+    from .device import cpu_threads as cpu_threads
+    from .device import resolve_device as resolve_device
+    from .device import resolve_precision as resolve_precision
+    from .errors import CheckpointError as CheckpointError
+    from .errors import ConfigError as ConfigError
+    from .errors import DeviceError as DeviceError
+    from .errors import ExpressionError as ExpressionError
+    from .errors import ImageError as ImageError
+    from .errors import InputError as InputError
+    from .errors import Mast3rError as Mast3rError
+    from .errors import NothingFoundError as NothingFoundError
+    from .errors import OutputError as OutputError
+    from .errors import PluginError as PluginError
+    from .errors import UnsafeCheckpointError as UnsafeCheckpointError
+    from .expressions import Expression as Expression
+    from .expressions import parse_expression as parse_expression
+    from .files import atomic_write as atomic_write
+    from .files import output_error as output_error
+    from .heads import HeadPair as HeadPair
+    from .heads import HeadSpec as HeadSpec
+    from .image_transform import ImageTransform as ImageTransform
+    from .images import LoadedImage as LoadedImage
+    from .images import load_image as load_image
+    from .images import load_images as load_images
+    from .inference import collate_with_cat as collate_with_cat
+    from .inference import inference as inference
+    from .inference import make_pairs as make_pairs
+    from .networks import AsymmetricCroCo3DStereo as AsymmetricCroCo3DStereo
+    from .networks import AsymmetricMASt3R as AsymmetricMASt3R
+    from .networks import EncodedBatch as EncodedBatch
+    from .networks import EncodedImage as EncodedImage
+    from .networks import PairPrediction as PairPrediction
+    from .plugins import CommandSpec as CommandSpec
+    from .plugins import Registry as Registry
+    from .plugins import hookimpl as hookimpl
+    from .plugins import hookspec as hookspec
+    from .plugins import nearest_names as nearest_names
+    from .plugins import plugin_manager as plugin_manager
+    from .plugins import registry as registry
+    from .plugins import temporary_plugin as temporary_plugin
+
+_MODULES = {
+    "checkpoints": ("ModelPreset", "convert", "load_model", "save_pretrained"),
+    "config": ("ModelConfig",),
+    "device": ("Precision", "available_devices", "cpu_threads", "resolve_device", "resolve_precision"),
+    "errors": (
+        "CheckpointError",
+        "ConfigError",
+        "DeviceError",
+        "ExpressionError",
+        "ImageError",
+        "InputError",
+        "Mast3rError",
+        "NothingFoundError",
+        "OutputError",
+        "PluginError",
+        "UnsafeCheckpointError",
+    ),
+    "expressions": ("Expression", "parse_expression"),
+    "files": ("atomic_write", "output_error"),
+    "heads": ("HeadPair", "HeadSpec"),
+    "image_transform": ("ImageTransform",),
+    "images": ("LoadedImage", "load_image", "load_images"),
+    "inference": ("collate_with_cat", "inference", "make_pairs"),
+    "networks": (
+        "AsymmetricCroCo3DStereo",
+        "AsymmetricMASt3R",
+        "EncodedBatch",
+        "EncodedImage",
+        "PairPrediction",
+    ),
+    "plugins": (
+        "CommandSpec",
+        "Registry",
+        "hookimpl",
+        "hookspec",
+        "nearest_names",
+        "plugin_manager",
+        "registry",
+        "temporary_plugin",
+    ),
+}
+
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = sorted(_MODULE_OF)
+
+
+def __getattr__(name: str) -> object:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{module}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULE_OF})

@@ -1,0 +1,26 @@
+"""What mast3r-model itself registers, through the same hooks as anybody's plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .plugins import CommandSpec, hookimpl
+
+
+@hookimpl
+def mast3r_commands() -> Mapping[str, CommandSpec]:
+    def command(target: str, help_line: str) -> CommandSpec:
+        return CommandSpec(f"mast3r_model.cli.{target}", help_line, "Models and setup")
+
+    return {
+        "models list": command("models:list_models", "Checkpoints known by name."),
+        "models info": command("models:info", "What a checkpoint holds."),
+        "models download": command("models:download", "Fetch a checkpoint."),
+        "models convert": command("models:convert", "Rewrite a checkpoint in another format."),
+        "models path": command("models:path", "Where a checkpoint lies on disk."),
+        "cache info": command("cache:info", "What the caches hold."),
+        "cache clear": command("cache:clear", "Empty the caches."),
+        "plugins": command("plugins:plugins", "What is registered, and by whom."),
+        "doctor": command("doctor:doctor", "Versions, devices, back ends, self-test."),
+        "completion": command("completion:completion", "Shell completion script."),
+    }

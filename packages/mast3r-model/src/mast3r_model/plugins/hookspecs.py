@@ -1,0 +1,267 @@
+"""The hooks that a plugin may implement: one per kind of thing it can add.
+
+A plugin is a module named by an entry point of the group ``mast3r``::
+
+    # pyproject.toml
+    [project.entry-points.mast3r]
+    my-plugin = "my_plugin.plugin"
+
+    # my_plugin/plugin.py
+    from mast3r_model import hookimpl
+
+    @hookimpl
+    def mast3r_heads():
+        return {"my-head": "my_plugin.heads:make_my_head"}
+
+Every hook takes no argument and returns a mapping from name to the thing itself or, better, to an import
+string ``"package.module:Name"`` that is resolved when the name is first used: discovering plugins imports
+nothing heavy. Names are case sensitive. A name that two plugins give is an error that names both.
+
+Source: spec 00 (Plugins), spec 40 section 14.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pluggy
+
+PROJECT = "mast3r"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+Target = str | Callable[..., object] | object
+"""A registered thing, or the import string ``"package.module:Name"`` of one."""
+
+
+@dataclass(frozen=True)
+class CommandSpec:
+    """One command of the ``mast3r`` program, described without importing it.
+
+    Args:
+        target: import string of a click command, such as ``"mast3r_match.cli:match"``.
+        help: one line for the list of ``mast3r --help``.
+        section: heading under which the list shows it, such as ``"Match"``.
+    """
+
+    target: str
+    help: str
+    section: str = "Other"
+
+
+class Mast3rHooks:
+    """Specifications of all hooks. Plugins write module-level functions of these names, without ``self``."""
+
+    @hookspec
+    def mast3r_heads(self) -> Mapping[str, Target]:
+        """Heads: from decoder outputs to pointmaps and descriptors (spec 10 section 5).
+
+        A factory is called with one ``HeadSpec`` (frozen: sizes of encoder and decoder, patch size,
+        regression modes, number of descriptor channels) and returns a ``HeadPair(head1, head2, local=None)``
+        of ``nn.Module``. Heads are called as ``head(decoder_outputs, image_shape, local)`` and return a dict
+        of channel-last maps ``pts3d`` (B, H, W, 3), ``conf`` (B, H, W), ``desc`` (B, H, W, D), ``desc_conf``
+        (B, H, W). The name is what a model's ``head_type`` says.
+
+        Example::
+
+            @hookimpl
+            def mast3r_heads():
+                return {"my-head": "my_plugin.heads:make_head"}
+
+            def make_head(spec):                       # my_plugin/heads.py
+                return HeadPair(MyHead(spec), MyHead(spec))
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def mast3r_models(self) -> Mapping[str, Target]:
+        """Checkpoint presets: short names for ``load_model`` and ``--model``.
+
+        Each value is a ``ModelPreset(location, description, licence)``; the location is a folder, a file, or
+        the id of a repository on the Hugging Face hub.
+
+        Example::
+
+            @hookimpl
+            def mast3r_models():
+                return {"indoor": "my_plugin.presets:INDOOR"}
+
+            INDOOR = ModelPreset("someone/mast3r-indoor", "fine-tuned indoors", "CC BY-NC-SA 4.0")
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def mast3r_commands(self) -> Mapping[str, CommandSpec]:
+        """Commands of the ``mast3r`` program.
+
+        Each value is a ``CommandSpec``. A name of two words (``"evaluate pairs"``) puts the command into a
+        group, so several packages can fill one group. How to write the command itself: ``mast3r_model.cli``.
+
+        Example::
+
+            @hookimpl
+            def mast3r_commands():
+                return {"hello": CommandSpec("my_plugin.cli:hello", "Greet a photo.", "Match")}
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def mast3r_datasets(self) -> Mapping[str, Target]:
+        """Training datasets, by the name that expressions use (spec 40 sections 2 and 14).
+
+        Each value is a class. Its constructor takes keywords only, at least those of the base class; it has
+        ``__len__``, ``_get_views(idx, resolution, rng)`` that returns two views, and the class attribute
+        ``is_metric_scale``. It draws random numbers only from the ``rng`` it is given and works in forked
+        and in spawned workers (files are opened late, no handles are kept).
+
+        Example::
+
+            @hookimpl
+            def mast3r_datasets():
+                return {"MyScenes": "my_plugin.datasets:MyScenes"}
+
+            # then: mast3r train --train_dataset "1000 @ MyScenes(split='train', resolution=(512, 384))"
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def mast3r_transforms(self) -> Mapping[str, Target]:
+        """Image transforms of training (spec 40 section 5).
+
+        Each value is a callable from a PIL image to a float tensor (3, H, W) in [-1, 1], or a class whose
+        instances are such callables.
+
+        Example::
+
+            @hookimpl
+            def mast3r_transforms():
+                return {"Grey": "my_plugin.transforms:grey"}
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def mast3r_losses(self) -> Mapping[str, Target]:
+        """Training losses and pixel criteria (spec 40 sections 8 and 14).
+
+        Each value is a class (or a ready object, for a criterion named without a call, such as ``L21``).
+        Pixel criteria have ``distance(a, b)`` on (n, 3). Losses have ``compute_loss(gt1, gt2, pred1, pred2,
+        **kw)`` that returns a scalar, or ``(scalar, details)``; arithmetic (``0.1*A() + B()``) comes from
+        the base class. Details are floats or 0-d tensors; their keys become log columns, so keep them stable.
+
+        Example::
+
+            @hookimpl
+            def mast3r_losses():
+                return {"Smoothness": "my_plugin.losses:Smoothness"}
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def mast3r_preprocessors(self) -> Mapping[str, Target]:
+        """Commands that turn a public dataset's raw files into the layout that its loader reads (spec 41).
+
+        Each value is a click command with the options ``--raw``, ``--out``, ``--pairs`` and ``--workers``.
+
+        Example::
+
+            @hookimpl
+            def mast3r_preprocessors():
+                return {"myscenes": "my_plugin.prepare:prepare"}
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def mast3r_pair_graphs(self) -> Mapping[str, Target]:
+        """Scene graphs: which images meet (spec 30).
+
+        Each value is a function ``(number_of_images, *arguments) -> list[tuple[int, int]]`` of indices into
+        the list of images; the text after the name (``swin-5-noncyclic``) arrives split at hyphens.
+
+        Example::
+
+            @hookimpl
+            def mast3r_pair_graphs():
+                return {"chain": lambda count: [(i, i + 1) for i in range(count - 1)]}
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def mast3r_exporters(self) -> Mapping[str, Target]:
+        """Formats that a reconstruction can be written in (spec 30).
+
+        Each value is a function ``(scene, folder) -> list[Path]`` that writes files and returns what it
+        wrote.
+
+        Example::
+
+            @hookimpl
+            def mast3r_exporters():
+                return {"obj": "my_plugin.exporters:write_obj"}
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def mast3r_engines(self) -> Mapping[str, Target]:
+        """Engines: who computes the network's predictions for many pairs (spec 30).
+
+        Each value is a factory ``(model_location, **options)`` of an object with ``predict(images, pairs)``,
+        an iterator of predictions.
+
+        Example::
+
+            @hookimpl
+            def mast3r_engines():
+                return {"cluster": "my_plugin.engines:ClusterEngine"}
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def mast3r_retrievers(self) -> Mapping[str, Target]:
+        """Retrievers: which images look alike (spec 30, spec 50).
+
+        Each value is a factory ``(model, **options)`` of an object that maps a list of images to a
+        similarity matrix (n, n), float32, larger is more alike.
+
+        Example::
+
+            @hookimpl
+            def mast3r_retrievers():
+                return {"clip": "my_plugin.retrieval:ClipRetriever"}
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def mast3r_localization_datasets(self) -> Mapping[str, Target]:
+        """Datasets of visual localisation, by the name that expressions use (spec 50).
+
+        Each value is a class: a mapped scene and its queries.
+
+        Example::
+
+            @hookimpl
+            def mast3r_localization_datasets():
+                return {"MyBuilding": "my_plugin.visloc:MyBuilding"}
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def mast3r_pnp_solvers(self) -> Mapping[str, Target]:
+        """Solvers of the perspective-n-point problem (spec 50).
+
+        Each value is a function from 2D pixels (n, 2), 3D points (n, 3), a camera and options to a pose.
+
+        Example::
+
+            @hookimpl
+            def mast3r_pnp_solvers():
+                return {"mine": "my_plugin.pnp:solve"}
+        """
+        raise NotImplementedError
+
+
+KINDS: tuple[str, ...] = tuple(
+    name.removeprefix("mast3r_") for name in vars(Mast3rHooks) if name.startswith("mast3r_")
+)
+"""Every kind, in the order of the specification above: what ``registry(kind)`` accepts."""
