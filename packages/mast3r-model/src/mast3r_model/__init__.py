@@ -39,16 +39,23 @@ if TYPE_CHECKING:
     from .heads import HeadSpec as HeadSpec
     from .image_transform import ImageTransform as ImageTransform
     from .images import LoadedImage as LoadedImage
+    from .images import apply_transform as apply_transform
+    from .images import crop_and_resize_transform as crop_and_resize_transform
+    from .images import has_photo_suffix as has_photo_suffix
     from .images import load_image as load_image
     from .images import load_images as load_images
-    from .inference import collate_with_cat as collate_with_cat
-    from .inference import inference as inference
-    from .inference import make_pairs as make_pairs
+    from .images import load_mask as load_mask
+    from .images import nearest_network_shape as nearest_network_shape
+    from .images import open_photo as open_photo
+    from .images import read_rgb as read_rgb
     from .networks import AsymmetricCroCo3DStereo as AsymmetricCroCo3DStereo
     from .networks import AsymmetricMASt3R as AsymmetricMASt3R
     from .networks import EncodedBatch as EncodedBatch
     from .networks import EncodedImage as EncodedImage
     from .networks import PairPrediction as PairPrediction
+    from .pair_inference import collate_with_cat as collate_with_cat
+    from .pair_inference import inference as inference
+    from .pairs import make_pairs as make_pairs
     from .plugins import CommandSpec as CommandSpec
     from .plugins import Registry as Registry
     from .plugins import hookimpl as hookimpl
@@ -79,8 +86,20 @@ _MODULES = {
     "files": ("atomic_write", "output_error"),
     "heads": ("HeadPair", "HeadSpec"),
     "image_transform": ("ImageTransform",),
-    "images": ("LoadedImage", "load_image", "load_images"),
-    "inference": ("collate_with_cat", "inference", "make_pairs"),
+    "images": (
+        "LoadedImage",
+        "apply_transform",
+        "crop_and_resize_transform",
+        "has_photo_suffix",
+        "load_image",
+        "load_images",
+        "load_mask",
+        "nearest_network_shape",
+        "open_photo",
+        "read_rgb",
+    ),
+    "pair_inference": ("collate_with_cat", "inference"),
+    "pairs": ("make_pairs",),
     "networks": (
         "AsymmetricCroCo3DStereo",
         "AsymmetricMASt3R",
