@@ -24,3 +24,14 @@ def mast3r_commands() -> Mapping[str, CommandSpec]:
         "doctor": command("doctor:doctor", "Versions, devices, back ends, self-test."),
         "completion": command("completion:completion", "Shell completion script."),
     }
+
+
+@hookimpl
+def mast3r_heads() -> Mapping[str, str]:
+    return {
+        "linear": "mast3r_model.heads.linear:linear_heads",
+        "dpt": "mast3r_model.heads.dpt:dpt_heads",
+        "catmlp+dpt": "mast3r_model.heads.catmlp_dpt:catmlp_dpt_heads",
+        "catconv": "mast3r_model.heads.catconv:catconv_heads",
+        "nano": "mast3r_model.heads.nano:nano_heads",
+    }

@@ -1,0 +1,113 @@
+"""Head 'nano', the project's own: convolutions on the image meet the transformer's tokens (spec 70).
+
+Local texture reaches the descriptors through the convolutional stem; the tokens say what and where.
+"""
+
+from __future__ import annotations
+
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..errors import ConfigError
+from .postprocess import output_maps
+from .shuffle import tokens_to_map
+from .spec import HeadPair, HeadSpec, LocalMaps
+
+_HALF = 32
+"""Channels at half of the image's resolution."""
+_QUARTER = 64
+"""Channels at a quarter of the image's resolution."""
+_GROUP = 8
+"""Channels per group of the group norms."""
+
+
+class ResidualConv(nn.Module):
+    """Two normalised 3x3 convolutions added to their input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(channels // _GROUP, channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm2 = nn.GroupNorm(channels // _GROUP, channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch channels h w"]:
+        hidden = self.conv1(functional.gelu(self.norm1(x)))
+        return x + self.conv2(functional.gelu(self.norm2(hidden)))
+
+
+class LocalStem(nn.Module):
+    """From an image to feature maps at 1/2 (32 channels) and 1/4 (64 channels) of its resolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.to_half = nn.Conv2d(3, _HALF, 5, stride=2, padding=2)
+        self.at_half = ResidualConv(_HALF)
+        self.to_quarter = nn.Conv2d(_HALF, _QUARTER, 3, stride=2, padding=1)
+        self.at_quarter = nn.Sequential(ResidualConv(_QUARTER), ResidualConv(_QUARTER))
+
+    def forward(self, image: Float[Tensor, "batch 3 height width"]) -> LocalMaps:
+        image = image.contiguous(memory_format=torch.channels_last)
+        half = self.at_half(self.to_half(image))
+        return half, self.at_quarter(self.to_quarter(half))
+
+
+class UpTrunk(nn.Module):
+    """From the fused map at 1/4 to raw values per pixel: double, look at the stem's 1/2 map, unfold by two."""
+
+    def __init__(self, out_channels: int, *, hidden: int, blocks: int) -> None:
+        super().__init__()
+        self.at_quarter = nn.Sequential(*(ResidualConv(_QUARTER) for _ in range(blocks)))
+        # Before the up-sampling, with which it commutes, a 1x1 convolution costs a quarter.
+        self.narrow = nn.Conv2d(_QUARTER, hidden, 1)
+        self.local = nn.Conv2d(_HALF, hidden, 1)
+        self.norm = nn.GroupNorm(hidden // _GROUP, hidden)
+        self.conv = nn.Conv2d(hidden, hidden, 3, padding=1)
+        self.out = nn.Conv2d(hidden, 4 * out_channels, 1)
+
+    def forward(
+        self, quarter: Float[Tensor, "batch c h w"], local_half: Float[Tensor, "batch d 2*h 2*w"]
+    ) -> Float[Tensor, "batch 4*h 4*w out_channels"]:
+        coarse = self.narrow(self.at_quarter(quarter))
+        half = functional.interpolate(coarse, scale_factor=2.0, mode="bilinear", align_corners=False)
+        half = half + self.local(local_half)
+        half = functional.gelu(self.conv(functional.gelu(self.norm(half))))
+        raw = self.out(half).permute(0, 2, 3, 1).flatten(1, 2)
+        return tokens_to_map(raw, (half.shape[-2], half.shape[-1]), 2)
+
+
+class NanoHead(nn.Module):
+    """Points, descriptors and their confidences; called as :class:`HeadPair` says."""
+
+    def __init__(self, spec: HeadSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.cells = spec.patch_size // 4
+        self.tokens = nn.Linear(spec.enc_embed_dim + spec.dec_embed_dim, _QUARTER * self.cells**2)
+        self.local_quarter = nn.Conv2d(_QUARTER, _QUARTER, 1)
+        self.fuse = nn.Sequential(ResidualConv(_QUARTER), ResidualConv(_QUARTER))
+        self.points = UpTrunk(spec.point_channels, hidden=_HALF, blocks=1)
+        self.descriptors = UpTrunk(spec.descriptor_channels, hidden=_QUARTER, blocks=0)
+
+    def forward(
+        self, decoder_outputs: list[Tensor], image_shape: tuple[int, int], local: LocalMaps | None = None
+    ) -> dict[str, Tensor]:
+        if local is None:
+            raise ValueError("the head 'nano' needs the maps of its local module")
+        half, quarter = local
+        grid = (image_shape[0] // self.spec.patch_size, image_shape[1] // self.spec.patch_size)
+        tokens = self.tokens(torch.cat([decoder_outputs[0], decoder_outputs[-1]], dim=-1))
+        cells = tokens_to_map(tokens, grid, self.cells).permute(0, 3, 1, 2)
+        fused = self.fuse(cells + self.local_quarter(quarter))
+        return output_maps(self.points(fused, half), self.descriptors(fused, half), self.spec)
+
+
+def nano_heads(spec: HeadSpec) -> HeadPair:
+    """Factory of the head 'nano'; needs descriptors and a patch size that is a multiple of 4."""
+    spec.require_descriptors("nano")
+    if spec.patch_size % 4:
+        raise ConfigError(f"head 'nano' needs a patch_size that is a multiple of 4, got {spec.patch_size}")
+    return HeadPair(NanoHead(spec), NanoHead(spec), LocalStem())

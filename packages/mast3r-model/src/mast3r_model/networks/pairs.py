@@ -1,0 +1,68 @@
+"""Many images, many pairs: each image encoded once, pairs decoded in batches of equal sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import InputError
+from ..predictions import PairPrediction
+from .encoded import EncodedBatch, EncodedImage
+from .schedule import in_order
+
+if TYPE_CHECKING:
+    from .stereo import AsymmetricCroCo3DStereo
+
+
+def encode_images(
+    model: AsymmetricCroCo3DStereo, images: Sequence[Float[Tensor, "3 height width"]], *, batch_size: int
+) -> list[EncodedImage]:
+    """See :meth:`AsymmetricCroCo3DStereo.encode`."""
+    for image in images:
+        if not isinstance(image, Tensor) or image.ndim != 3 or image.shape[0] != 3:
+            found = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
+            raise InputError(f"encode() takes tensors (3, height, width), got {found}")
+    stores_landscape = model.config.patch_embed_cls == "ManyAR_PatchEmbed"
+
+    def compute(rows: list[int]) -> list[EncodedImage]:
+        batch = torch.stack([images[row] for row in rows]).to(model.mask_token.device)
+        height, width = batch.shape[-2:]
+        true_shape = torch.tensor([height, width]).expand(len(rows), 2)
+        if stores_landscape and height > width:
+            batch = batch.transpose(2, 3)
+        return model.encode_batch(batch, true_shape).images()
+
+    sizes = [tuple(image.shape[-2:]) for image in images]
+    return list(in_order(sizes, compute, batch_size=batch_size))
+
+
+@torch.no_grad()
+def decode_image_pairs(
+    model: AsymmetricCroCo3DStereo,
+    features: Sequence[EncodedImage],
+    pairs: Sequence[tuple[int, int]],
+    *,
+    batch_size: int,
+) -> Iterator[PairPrediction]:
+    """See :meth:`AsymmetricCroCo3DStereo.decode_pairs`."""
+    for pair in pairs:
+        if not all(0 <= index < len(features) for index in pair):
+            raise InputError(f"pair {pair} names an image outside 0..{len(features) - 1}")
+
+    def compute(rows: list[int]) -> list[PairPrediction]:
+        chosen = [pairs[row] for row in rows]
+        device = model.mask_token.device
+        encoded1 = EncodedBatch.stack([features[first] for first, _ in chosen], device)
+        encoded2 = EncodedBatch.stack([features[second] for _, second in chosen], device)
+        outputs1, outputs2 = model.decode(encoded1, encoded2)
+        # Encoded images are upright, so the heads need no turning whatever the configuration says.
+        maps1 = model.head(1, outputs1, encoded1.image_shape, encoded1.local)
+        maps2 = model.head(2, outputs2, encoded2.image_shape, encoded2.local)
+        return [PairPrediction.from_outputs(maps1, maps2, row) for row in range(len(rows))]
+
+    shapes = [(features[first].image_shape, features[second].image_shape) for first, second in pairs]
+    yield from in_order(shapes, compute, batch_size=batch_size)
