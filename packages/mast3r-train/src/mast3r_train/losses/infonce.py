@@ -13,6 +13,9 @@ from torch import Tensor
 from mast3r_model import ConfigError, InputError
 from mast3r_train.losses.base import MatchingCriterion, unknown_choice
 
+_SAFE_SCORE = 40.0
+"""Sums of exp(score) neither overflow nor vanish in float32 while no score is larger in size."""
+
 
 @dataclass(frozen=True, repr=False)
 class InfoNCE(MatchingCriterion):
@@ -64,16 +67,20 @@ class InfoNCE(MatchingCriterion):
                 hint="negatives_padding works with mode='all' only",
             )
         scores = self._scores(desc1.to(self.fp), desc2.to(self.fp), euclidean=euclidean).float()
+        bounded = _largest_similarity(desc1, desc2, euclidean=euclidean) <= _SAFE_SCORE * self.temperature
+        if not bounded:  # something is not finite, or large
+            scores = scores.masked_fill(scores.isnan(), -torch.inf)
         positive = scores.diagonal(dim1=1, dim2=2)
         match self.mode:
             case "all":
-                log_p = positive - scores.flatten(1).logsumexp(dim=1)[:, None]
-                losses = self._clipped(log_p)
+                (rows,) = log_sums(scores, (2,), bounded=bounded)
+                losses = self._clipped(positive - rows.logsumexp(dim=1, keepdim=True))
             case "proper":
-                losses = self._clipped(positive - scores.logsumexp(dim=1))
-                losses = losses + self._clipped(positive - scores.logsumexp(dim=2))
+                columns, rows = log_sums(scores, (1, 2), bounded=bounded)
+                losses = self._clipped(positive - columns) + self._clipped(positive - rows)
             case "dual":
-                losses = self._clipped(2 * positive - scores.logsumexp(dim=1) - scores.logsumexp(dim=2))
+                columns, rows = log_sums(scores, (1, 2), bounded=bounded)
+                losses = self._clipped(2 * positive - columns - rows)
         return losses[valid]
 
     def _clipped(self, log_probability: Tensor) -> Tensor:
@@ -81,11 +88,32 @@ class InfoNCE(MatchingCriterion):
         return -log_probability.clamp(min=math.log(self.eps))
 
     def _scores(self, desc1: Tensor, desc2: Tensor, *, euclidean: bool) -> Tensor:
-        """Similarity over temperature (batch, matches, candidates); a NaN counts as infinitely unlike."""
+        """Similarity over temperature (batch, matches, candidates)."""
         if euclidean:
             distance = torch.cdist(desc1, desc2, compute_mode="donot_use_mm_for_euclid_dist")
-            scores = 1 / (1 + distance) / self.temperature
-        else:
-            scores = torch.bmm(desc1 / self.temperature, desc2.transpose(1, 2))
-        finite = torch.isfinite(desc1.sum()) & torch.isfinite(desc2.sum())
-        return scores if bool(finite) else scores.masked_fill(scores.isnan(), -torch.inf)
+            return 1 / (1 + distance) / self.temperature
+        return torch.bmm(desc1 / self.temperature, desc2.transpose(1, 2))
+
+
+def log_sums(
+    scores: Float[Tensor, "batch matches candidates"], dims: tuple[int, ...], *, bounded: bool
+) -> list[Tensor]:
+    """log Σ exp(scores) along each of ``dims``.
+
+    Args:
+        scores: The scores.
+        dims: Dimensions to sum over, one result each.
+        bounded: No score is larger than `_SAFE_SCORE` in size: one exponential then serves all the sums, and
+            halves the time. Otherwise the sums are taken relative to their maxima.
+    """
+    if not bounded:
+        return [scores.logsumexp(dim=dim) for dim in dims]
+    exponentials = scores.exp()
+    return [exponentials.sum(dim=dim).log() for dim in dims]
+
+
+@torch.no_grad()
+def _largest_similarity(desc1: Tensor, desc2: Tensor, *, euclidean: bool) -> float:
+    """A bound on the size of all similarities; NaN or infinite if an input is."""
+    bound = float(desc1.norm(dim=-1).amax() * desc2.norm(dim=-1).amax())
+    return 1.0 if euclidean and math.isfinite(bound) else bound
