@@ -1,0 +1,39 @@
+"""What this package registers: datasets, transforms, losses and the command ``mast3r train``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mast3r_model.plugins import CommandSpec, hookimpl
+from mast3r_train.datasets.registration import DATASETS, TRANSFORMS
+from mast3r_train.losses.registration import LOSSES
+
+
+@hookimpl
+def mast3r_datasets() -> Mapping[str, str]:
+    """Dataset names to classes."""
+    return DATASETS
+
+
+@hookimpl
+def mast3r_transforms() -> Mapping[str, str]:
+    """Image transform names to callables."""
+    return TRANSFORMS
+
+
+@hookimpl
+def mast3r_losses() -> Mapping[str, str]:
+    """Loss names to classes and shared criteria."""
+    return LOSSES
+
+
+@hookimpl
+def mast3r_commands() -> Mapping[str, CommandSpec]:
+    """The commands of this package."""
+    return {
+        "train": CommandSpec(
+            target="mast3r_train.cli:train_command",
+            help="Train a network from expressions or a recipe.",
+            section="Train",
+        )
+    }

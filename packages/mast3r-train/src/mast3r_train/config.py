@@ -1,0 +1,200 @@
+"""The settings of one training run: every flag of ``mast3r train`` with its type, default and help line."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Literal
+
+from mast3r_model import ConfigError
+
+Amp = Literal["0", "1", "bf16"]
+
+
+def _setting(default: Any, help_text: str, *, section: str, metavar: str | None = None) -> Any:
+    """One field: its default, its line in the help and the section of the help it stands in."""
+    return dataclasses.field(
+        default=default, metadata={"help": help_text, "section": section, "metavar": metavar}
+    )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of one training run. Names and defaults are upstream's (spec 40 section 10) where it has them.
+
+    Expressions (``model``, ``train_criterion``, ``train_dataset``, ...) are text of the language of spec 40
+    section 1. Epochs and ``print_freq`` count as upstream does: an epoch is one walk over the training set,
+    ``print_freq`` counts micro-batches.
+
+    Raises:
+        ConfigError: a value is out of its range.
+    """
+
+    train_dataset: str = _setting("", 'training set, e.g. "10_000 @ SyntheticScenes(...)"', section="Data")
+    test_dataset: str = _setting("[None]", "test sets joined by +; [None] for none", section="Data")
+    data_root: tuple[str, ...] = _setting(
+        (), "where a dataset's files are; repeatable", section="Data", metavar="NAME=PATH"
+    )
+    batch_size: int = _setting(64, "pairs in a micro-batch", section="Data")
+    num_workers: int = _setting(
+        8, "processes that load data; 0 loads in the training process", section="Data"
+    )
+    fixed_test_subset: bool = _setting(
+        False,
+        "test on the same samples after every epoch (upstream: N @ X changes with the epoch)",
+        section="Data",
+    )
+
+    model: str = _setting(
+        "AsymmetricMASt3R(patch_embed_cls='ManyAR_PatchEmbed')", "model expression", section="Model"
+    )
+    pretrained: str | None = _setting(
+        None, "weights to start from: preset, path or hub id", section="Model", metavar="NAME|PATH"
+    )
+
+    train_criterion: str = _setting(
+        "ConfLoss(Regr3D(L21, norm_mode='avg_dis'), alpha=0.2)", "training loss", section="Loss"
+    )
+    test_criterion: str | None = _setting(None, "test loss; default: the training loss", section="Loss")
+
+    epochs: int = _setting(800, "walks over the training set", section="Optimisation")
+    lr: float | None = _setting(None, "learning rate at its peak", section="Optimisation")
+    blr: float = _setting(
+        1.5e-4, "lr = blr * batch_size * accum_iter / 256, if --lr is not given", section="Optimisation"
+    )
+    min_lr: float = _setting(0.0, "learning rate at the end", section="Optimisation")
+    warmup_epochs: float = _setting(
+        40, "epochs in which the learning rate rises from 0", section="Optimisation"
+    )
+    weight_decay: float = _setting(0.05, "AdamW's weight decay", section="Optimisation")
+    accum_iter: int = _setting(1, "micro-batches per update", section="Optimisation")
+    clip_grad: float | None = _setting(
+        None, "largest norm of the gradient of an update", section="Optimisation"
+    )
+    ema: float | None = _setting(
+        None,
+        "keep an average of the weights with this decay and evaluate it, e.g. 0.999",
+        section="Optimisation",
+    )
+    amp: Amp = _setting("0", "precision of the model: 0 = fp32, 1 = fp16, bf16", section="Optimisation")
+    seed: int = _setting(0, "seed of torch and numpy", section="Optimisation")
+
+    output_dir: str = _setting("./output/", "where checkpoints and logs go", section="Output", metavar="DIR")
+    eval_freq: int = _setting(1, "epochs between evaluations; 0 = never", section="Output")
+    save_freq: int = _setting(1, "epochs between writes of checkpoint-last.pth", section="Output")
+    keep_freq: int = _setting(20, "epochs between checkpoints that are kept", section="Output")
+    save_minutes: float = _setting(
+        0.0, "also write checkpoint-last.pth every so many minutes; 0 = at epochs only", section="Output"
+    )
+    max_minutes: float | None = _setting(
+        None, "stop after so many minutes, with a checkpoint to go on from", section="Output"
+    )
+    print_freq: int = _setting(20, "micro-batches between log lines", section="Output")
+    best_on: str = _setting(
+        "any", "what checkpoint-best.pth is chosen by: any, mean, or the name of a test set", section="Output"
+    )
+    dry_run: bool = _setting(
+        False, "build everything, take one batch of each set and one step, write nothing", section="Output"
+    )
+
+    device: str = _setting("auto", "auto, cpu, cuda, cuda:N or mps", section="Machine")
+    threads: int | None = _setting(None, "CPU threads of the training process", section="Machine")
+    disable_cudnn_benchmark: bool = _setting(
+        False, "no search for the fastest convolutions", section="Machine"
+    )
+    world_size: int = _setting(1, "accepted as upstream does; the environment decides", section="Machine")
+    local_rank: int = _setting(-1, "accepted as upstream does; the environment decides", section="Machine")
+    dist_url: str = _setting(
+        "env://", "accepted as upstream does; the environment decides", section="Machine"
+    )
+
+    def __post_init__(self) -> None:
+        _require(
+            bool(self.train_dataset.strip()), "train_dataset", self.train_dataset, "a dataset expression"
+        )
+        for name in ("batch_size", "epochs", "accum_iter", "print_freq"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("num_workers", "eval_freq", "save_freq", "keep_freq", "warmup_epochs", "save_minutes"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        for name in ("blr", "min_lr", "weight_decay"):
+            value = getattr(self, name)
+            _require(math.isfinite(value) and value >= 0, name, value, "a finite number, 0 or more")
+        for name in ("lr", "clip_grad", "max_minutes", "threads"):
+            value = getattr(self, name)
+            _require(value is None or (math.isfinite(value) and value > 0), name, value, "more than 0")
+        _require(self.ema is None or 0 < self.ema < 1, "ema", self.ema, "between 0 and 1, such as 0.999")
+        _require(self.amp in typing.get_args(Amp), "amp", self.amp, "0, 1 or bf16")
+
+    def peak_lr(self, world_size: int = 1) -> float:
+        """Learning rate at the end of the warm-up: ``lr``, or the one that ``blr`` gives (spec 40 section 9.1)."""
+        if self.lr is not None:
+            return self.lr
+        return self.blr * (self.batch_size * self.accum_iter * world_size) / 256
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values by field name, as they are stored in checkpoints and logs."""
+        return {**dataclasses.asdict(self), "data_root": list(self.data_root)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], *, source: str = "the settings") -> TrainConfig:
+        """Make the settings from values by name; dashes in names may stand for underscores.
+
+        Args:
+            values: flag names without leading dashes to values; numbers may be given for text flags.
+            source: what the values come from, named in errors.
+
+        Raises:
+            ConfigError: a name is unknown, or a value has the wrong type or is out of range.
+        """
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        hints = typing.get_type_hints(cls)
+        converted: dict[str, Any] = {}
+        for key, value in values.items():
+            name = key.replace("-", "_")
+            if name not in fields:
+                near = get_close_matches(name, fields, n=3)
+                raise ConfigError(
+                    f"{source}: no setting is called {key!r}",
+                    hint=f"did you mean {', '.join(near)}?" if near else "mast3r train --help lists all",
+                )
+            converted[name] = _convert(value, hints[name], f"{source}: {name}")
+        return cls(**converted)
+
+
+def base_type(annotation: Any) -> type:
+    """The type of a field's values: ``int`` for ``int | None``, ``str`` for a Literal, ``tuple`` for a tuple."""
+    options = [option for option in typing.get_args(annotation) if option is not type(None)]
+    if typing.get_origin(annotation) is Literal:
+        return str
+    if typing.get_origin(annotation) is tuple:
+        return tuple
+    return options[0] if options else annotation
+
+
+def _convert(value: Any, annotation: Any, place: str) -> Any:
+    """Bring a TOML or command line value to the field's type."""
+    if value is None:
+        return None
+    wanted = base_type(annotation)
+    if wanted is tuple:
+        return (value,) if isinstance(value, str) else tuple(str(item) for item in value)
+    if wanted is bool:
+        fits = isinstance(value, bool)
+    elif wanted is int:
+        fits = isinstance(value, int) and not isinstance(value, bool)
+    elif wanted is float:
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+    else:
+        fits = isinstance(value, str | int) and not isinstance(value, bool)
+    if not fits:
+        raise ConfigError(f"{place} is {value!r}; expected a value of type {wanted.__name__}")
+    return wanted(value)
+
+
+def _require(condition: bool, name: str, value: object, expected: str) -> None:
+    if not condition:
+        raise ConfigError(f"--{name} is {value!r}; expected {expected}")

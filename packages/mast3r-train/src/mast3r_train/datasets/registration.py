@@ -1,0 +1,14 @@
+"""The datasets and transforms this package registers: name in an expression -> where it is (spec 40 section 1.4).
+
+Import strings, so that listing the names imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+DATASETS: Mapping[str, str] = {
+    "SyntheticScenes": "mast3r_train.datasets.synthetic:SyntheticScenes",
+}
+
+TRANSFORMS: Mapping[str, str] = {}

@@ -1,0 +1,1 @@
+"""The training loop: one file a concept; ``training.py`` is the whole way on one page."""

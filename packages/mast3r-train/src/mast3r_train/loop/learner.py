@@ -1,0 +1,101 @@
+"""The model and what trains it: forward and loss of a batch, and the update of the weights (spec 40 9.3, 9.5)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mast3r_model import Precision
+from mast3r_train.batches import symmetrize_batch, to_device
+from mast3r_train.loop.averaging import AveragedWeights
+from mast3r_train.loop.loading import Batch
+
+Criterion = Callable[..., tuple[Tensor, Mapping[str, Any]]]
+"""``criterion(gt1, gt2, pred1, pred2) -> (scalar, details)`` (spec 40 section 7)."""
+
+
+@dataclass(frozen=True)
+class BatchLoss:
+    """Loss of one micro-batch.
+
+    Attributes:
+        loss: scalar, attached to the graph.
+        value: the same as a number.
+        details: the criterion's parts by name.
+    """
+
+    loss: Tensor
+    value: float
+    details: dict[str, float]
+
+
+@dataclass
+class Learner:
+    """A model under training.
+
+    Attributes:
+        model: the network, on the precision's device.
+        optimizer: over the model's parameters.
+        scaler: enabled for fp16 only.
+        precision: device and dtype of the forward pass.
+        accum_iter: micro-batches per update.
+        clip_grad: largest gradient norm, or None.
+        average: moving average of the weights, or None.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    precision: Precision
+    accum_iter: int = 1
+    clip_grad: float | None = None
+    average: AveragedWeights | None = None
+
+    @property
+    def evaluated_model(self) -> nn.Module:
+        """The model that is evaluated: the average if there is one."""
+        return self.model if self.average is None else self.average.model
+
+    def backward(self, batch_loss: BatchLoss) -> None:
+        """Add the micro-batch's share to the gradients."""
+        self.scaler.scale(batch_loss.loss / self.accum_iter).backward()  # type: ignore[no-untyped-call]
+
+    def update(self) -> float:
+        """Step on the accumulated gradients and clear them; returns their norm before clipping.
+
+        With a norm that is not finite the weights stay as they are: fp16's scaler skips such a step, and in other
+        precisions the caller must stop.
+        """
+        self.scaler.unscale_(self.optimizer)
+        limit = math.inf if self.clip_grad is None else self.clip_grad
+        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), limit))
+        if math.isfinite(norm) or self.scaler.is_enabled():
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            self.optimizer.zero_grad(set_to_none=True)
+            if self.average is not None and math.isfinite(norm):
+                self.average.update(self.model)
+        return norm
+
+
+def batch_loss(model: nn.Module, criterion: Criterion, batch: Batch, precision: Precision) -> BatchLoss:
+    """Forward pass in the given precision and loss in float32 on a batch with each pair in both orders."""
+    view1, view2 = symmetrize_batch(*(to_device(view, precision.device) for view in batch))
+    with precision.autocast():
+        pred1, pred2 = model(view1, view2)
+    loss, details = criterion(view1, view2, pred1, pred2)
+    numbers = _numbers({"loss": loss, **details})
+    value = numbers.pop("loss")
+    return BatchLoss(loss, value, numbers)
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """Tensors and numbers as numbers; all tensors of a device wait for it once."""
+    tensors = {name: value.detach().double() for name, value in values.items() if isinstance(value, Tensor)}
+    known = dict(zip(tensors, torch.stack(list(tensors.values())).tolist(), strict=True)) if tensors else {}
+    return {name: known[name] if name in known else float(value) for name, value in values.items()}

@@ -1,0 +1,314 @@
+"""A training run from its settings to the final checkpoint: the whole way on one page (spec 40 section 9)."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mast3r_model import Precision, cpu_threads, resolve_precision
+from mast3r_train.config import TrainConfig
+from mast3r_train.loop.averaging import AveragedWeights
+from mast3r_train.loop.building import (
+    build_criterion,
+    build_dataset,
+    build_model,
+    build_test_sets,
+)
+from mast3r_train.loop.checkpointing import (
+    Resumed,
+    checkpoint_path,
+    load_checkpoint,
+    save_checkpoint,
+    save_final,
+)
+from mast3r_train.loop.epoch import EpochPosition, StepReport, evaluate_one_epoch, train_one_epoch
+from mast3r_train.loop.interruption import StopRequest
+from mast3r_train.loop.learner import Criterion, Learner, batch_loss
+from mast3r_train.loop.loading import PairLoader
+from mast3r_train.loop.logs import RunLog
+from mast3r_train.loop.nan_guard import NotFiniteError, keep_evidence
+from mast3r_train.loop.optimizer import make_optimizer
+from mast3r_train.loop.ranks import Ranks
+from mast3r_train.loop.run import EpochPlan, Stats, run_epochs
+from mast3r_train.loop.schedule import CosineSchedule
+
+LOGGER = logging.getLogger("mast3r.train")
+
+_AMP_DTYPES = {"0": "fp32", "1": "fp16", "bf16": "bf16"}
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a run ended.
+
+    Attributes:
+        completed: whether it came to its last epoch; else ``checkpoint-last.pth`` goes on from where it stopped.
+        checkpoint: the file to use: the final one, or the one to go on from; None after a dry run.
+        pairs_seen: training pairs, over all its parts.
+        hours: time spent, over all its parts.
+    """
+
+    completed: bool
+    checkpoint: Path | None
+    pairs_seen: int
+    hours: float
+
+
+@dataclass
+class TrainingParts:
+    """What a run consists of, built from expressions or made by a caller.
+
+    Attributes:
+        learner: model, optimizer, precision.
+        train_loader: training batches.
+        test_loaders: test batches by name.
+        train_criterion: training loss.
+        test_criterion: test loss.
+    """
+
+    learner: Learner
+    train_loader: PairLoader
+    test_loaders: Mapping[str, PairLoader]
+    train_criterion: Criterion
+    test_criterion: Criterion
+
+
+def train(config: TrainConfig, *, stop: StopRequest | None = None) -> TrainingResult:
+    """Train a model, or go on with training it if the output folder holds ``checkpoint-last.pth``.
+
+    Args:
+        stop: asks for an early stop; default: after ``config.max_minutes``.
+
+    Raises:
+        Mast3rError: an expression cannot be built, a file cannot be read or written.
+        NotFiniteError: the loss became NaN or infinite; the evidence is in the output folder.
+    """
+    stop = stop or StopRequest.after_minutes(config.max_minutes)
+    with cpu_threads(config.threads):
+        parts = build_parts(config, Ranks())
+        if config.dry_run:
+            return dry_run(parts)
+        return run_training(config, parts, stop=stop)
+
+
+def build_parts(config: TrainConfig, ranks: Ranks) -> TrainingParts:
+    """Build data, model, losses and optimizer from the settings, in upstream's order (spec 40 section 9.1)."""
+    precision = resolve_precision(config.device, _AMP_DTYPES[config.amp])  # type: ignore[arg-type]
+    torch.manual_seed(config.seed + ranks.rank)
+    np.random.seed(config.seed + ranks.rank)
+    torch.backends.cudnn.benchmark = not config.disable_cudnn_benchmark
+    torch.set_float32_matmul_precision("high")
+    loading = {
+        "batch_size": config.batch_size,
+        "num_workers": config.num_workers,
+        "seed": config.seed,
+        "ranks": ranks,
+        "pin_memory": precision.device.type == "cuda",
+    }
+    train_loader = PairLoader(build_dataset(config.train_dataset), shuffle=True, **loading)
+    test_loaders = {
+        name: PairLoader(
+            dataset, shuffle=False, fixed_epoch=0 if config.fixed_test_subset else None, **loading
+        )
+        for name, dataset in build_test_sets(config.test_dataset).items()
+    }
+    resuming = checkpoint_path(Path(config.output_dir), "last").exists()
+    model = build_model(config.model, pretrained=None if resuming else config.pretrained)
+    train_criterion = build_criterion(config.train_criterion)
+    return TrainingParts(
+        learner=make_learner(config, model, precision, ranks),
+        train_loader=train_loader,
+        test_loaders=test_loaders,
+        train_criterion=train_criterion,
+        test_criterion=build_criterion(config.test_criterion) if config.test_criterion else train_criterion,
+    )
+
+
+def make_learner(
+    config: TrainConfig, model: torch.nn.Module, precision: Precision, ranks: Ranks | None = None
+) -> Learner:
+    """The model on its device with optimizer, scaler and, if asked for, moving average."""
+    model.to(precision.device)
+    lr = config.peak_lr((ranks or Ranks()).world_size)
+    return Learner(
+        model=model,
+        optimizer=make_optimizer(model, lr=lr, weight_decay=config.weight_decay),
+        scaler=torch.amp.GradScaler(precision.device.type, enabled=precision.dtype == torch.float16),
+        precision=precision,
+        accum_iter=config.accum_iter,
+        clip_grad=config.clip_grad,
+        average=AveragedWeights(model, config.ema) if config.ema is not None else None,
+    )
+
+
+def run_training(
+    config: TrainConfig, parts: TrainingParts, *, stop: StopRequest | None = None, ranks: Ranks | None = None
+) -> TrainingResult:
+    """Train the given parts to the end, or until ``stop`` asks to leave."""
+    ranks = ranks or Ranks()
+    folder = Path(config.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    resumed = Resumed(0, math.inf, None, 0, 0.0)
+    last = checkpoint_path(folder, "last")
+    if last.exists():
+        resumed = load_checkpoint(last, parts.learner)
+        LOGGER.info("going on from %s: epoch %d%s", last, resumed.start_epoch, _place(resumed.position))
+    plan = EpochPlan(config.epochs, config.eval_freq, config.save_freq, config.keep_freq, config.best_on)
+    with RunLog(folder, print_freq=config.print_freq, accum_iter=config.accum_iter) as log:
+        run = _Run(config, parts, folder, log, stop or StopRequest(), ranks, resumed)
+        try:
+            completed = run_epochs(
+                plan,
+                run,
+                start_epoch=resumed.start_epoch,
+                best_so_far=resumed.best_so_far,
+                position=run.usable_position(),
+            )
+        except NotFiniteError as error:
+            raise keep_evidence(error, folder) from None
+    return TrainingResult(
+        completed, run.final_checkpoint if completed else last, run.pairs_seen, run.seconds / 3600
+    )
+
+
+def dry_run(parts: TrainingParts) -> TrainingResult:
+    """One training step and one batch of each test set; nothing is written."""
+    began = time.monotonic()
+    learner = parts.learner
+    learner.model.train()
+    learner.optimizer.zero_grad(set_to_none=True)
+    pairs = 0
+    for batch in islice(parts.train_loader.epoch(0), learner.accum_iter):
+        result = batch_loss(learner.model, parts.train_criterion, batch, learner.precision)
+        learner.backward(result)
+        pairs += len(batch[0]["img"])
+        LOGGER.info("train: loss %.4f, image %s", result.value, tuple(batch[0]["img"].shape))
+    LOGGER.info("gradient norm %.4f", learner.update())
+    for name, loader in parts.test_loaders.items():
+        with torch.no_grad():
+            batch = next(loader.epoch(0))
+            result = batch_loss(learner.model.eval(), parts.test_criterion, batch, learner.precision)
+        LOGGER.info("%s: loss %.4f, image %s", name, result.value, tuple(batch[0]["img"].shape))
+    return TrainingResult(False, None, pairs, (time.monotonic() - began) / 3600)
+
+
+@dataclass
+class _Run:
+    """Carries out what ``run_epochs`` asks for, and is told about each step."""
+
+    config: TrainConfig
+    parts: TrainingParts
+    folder: Path
+    run_log: RunLog
+    stop: StopRequest
+    ranks: Ranks
+    resumed: Resumed
+    pairs_seen: int = 0
+    best_so_far: float = math.inf
+    final_checkpoint: Path | None = None
+    test_names: Sequence[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.pairs_seen = self.resumed.pairs_seen
+        self.best_so_far = self.resumed.best_so_far
+        self.test_names = list(self.parts.test_loaders)
+        self.schedule = CosineSchedule(
+            self.config.peak_lr(self.ranks.world_size),
+            self.config.min_lr,
+            self.config.warmup_epochs,
+            self.config.epochs,
+        )
+        self._began = time.monotonic()
+        self._last_saved = self._began
+
+    @property
+    def seconds(self) -> float:
+        """Time spent, over all parts of the run."""
+        return self.resumed.seconds + time.monotonic() - self._began
+
+    def usable_position(self) -> EpochPosition | None:
+        """Where in an epoch to go on, unless the epoch's length has changed since."""
+        position, steps = self.resumed.position, len(self.parts.train_loader)
+        if position is not None and position.steps != steps:
+            LOGGER.warning(
+                "an epoch has %d micro-batches now and had %d before: starting epoch %d again",
+                steps,
+                position.steps,
+                position.epoch,
+            )
+            return None
+        return position
+
+    def train(self, epoch: int, start: EpochPosition | None) -> Stats | None:
+        return train_one_epoch(
+            self.parts.learner,
+            self.parts.train_criterion,
+            self.parts.train_loader,
+            epoch=epoch,
+            schedule=self.schedule,
+            ranks=self.ranks,
+            start=start,
+            observer=self,
+        )
+
+    def evaluate(self, name: str, epoch: int) -> Stats:
+        return evaluate_one_epoch(
+            self.parts.learner,
+            self.parts.test_criterion,
+            self.parts.test_loaders[name],
+            epoch=epoch,
+            ranks=self.ranks,
+        )
+
+    def save(self, name: str, epoch: int, best_so_far: float, position: EpochPosition | None = None) -> None:
+        self.best_so_far = best_so_far
+        if self.ranks.is_main:
+            save_checkpoint(
+                checkpoint_path(self.folder, name),
+                self.parts.learner,
+                args=self.config.to_dict(),
+                epoch=epoch,
+                best_so_far=best_so_far,
+                pairs_seen=self.pairs_seen,
+                seconds=self.seconds,
+                position=position,
+            )
+        self._last_saved = time.monotonic()
+
+    def save_final(self, epoch: int, best_so_far: float) -> None:
+        self.final_checkpoint = save_final(
+            self.folder,
+            self.parts.learner,
+            args=self.config.to_dict(),
+            epochs=epoch,
+            best_so_far=best_so_far,
+        )
+
+    def log(self, epoch: int, train: Stats | None, tests: Mapping[str, Stats], best_so_far: float) -> None:
+        self.best_so_far = best_so_far
+        extra: dict[str, Any] = {"pairs_seen": self.pairs_seen, "hours": round(self.seconds / 3600, 4)}
+        self.run_log.epoch(epoch, train, tests, extra)
+
+    def micro_step(self, report: StepReport) -> None:
+        self.pairs_seen += report.pairs * self.ranks.world_size
+        self.run_log.step(report)
+
+    def after_update(self, position: EpochPosition) -> bool:
+        minutes = (time.monotonic() - self._last_saved) / 60
+        stopping = self.stop.is_due
+        if stopping or 0 < self.config.save_minutes <= minutes:
+            self.save("last", position.epoch - 1, self.best_so_far, position)
+        return stopping
+
+
+def _place(position: EpochPosition | None) -> str:
+    return f", step {position.step} of {position.steps}" if position else ""
