@@ -16,18 +16,25 @@ from mast3r_model.heads import confidence_from_raw, descriptors_from_raw, output
 INFINITE = (-math.inf, math.inf)
 EXP_FROM_1 = ("exp", 1, math.inf)
 POST = {
-    "post_dust3r": dict(output_mode="pts3d", depth_mode=("square", *INFINITE), conf_mode=("sigmoid", 0, 1)),
-    "post_mast3r_twoconf": dict(
-        output_mode="pts3d+desc6", two_confs=True, conf_mode=EXP_FROM_1, desc_conf_mode=("exp", 0, math.inf)
-    ),
-    "post_mast3r_oneconf": dict(output_mode="pts3d+desc6", conf_mode=EXP_FROM_1),
-    "post_mast3r_noconf_twoconf": dict(
-        output_mode="pts3d+desc6",
-        two_confs=True,
-        depth_mode=("linear", *INFINITE),
-        conf_mode=None,
-        desc_conf_mode=("exp", 0, math.inf),
-    ),
+    "post_dust3r": {
+        "output_mode": "pts3d",
+        "depth_mode": ("square", *INFINITE),
+        "conf_mode": ("sigmoid", 0, 1),
+    },
+    "post_mast3r_twoconf": {
+        "output_mode": "pts3d+desc6",
+        "two_confs": True,
+        "conf_mode": EXP_FROM_1,
+        "desc_conf_mode": ("exp", 0, math.inf),
+    },
+    "post_mast3r_oneconf": {"output_mode": "pts3d+desc6", "conf_mode": EXP_FROM_1},
+    "post_mast3r_noconf_twoconf": {
+        "output_mode": "pts3d+desc6",
+        "two_confs": True,
+        "depth_mode": ("linear", *INFINITE),
+        "conf_mode": None,
+        "desc_conf_mode": ("exp", 0, math.inf),
+    },
 }
 
 

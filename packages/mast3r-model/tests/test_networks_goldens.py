@@ -125,9 +125,7 @@ def check_tokens(model: AsymmetricCroCo3DStereo, arrays: np.lib.npyio.NpzFile, c
         assert_close(torch.stack(side[1:]), arrays[f"{case}/dec{number}"], f"dec{number}")
         if f"{case}/dpt_raw{number}" in arrays:
             head = model.get_submodule(f"downstream_head{number}.dpt")
-            assert_close(
-                head(side, batch.image_shape), arrays[f"{case}/dpt_raw{number}"], f"dpt_raw{number}"
-            )
+            assert_close(head(side, batch.image_shape), arrays[f"{case}/dpt_raw{number}"], f"dpt_raw{number}")
 
 
 def test_gradients(goldens: Goldens) -> None:
@@ -153,7 +151,9 @@ def test_gradients(goldens: Goldens) -> None:
             continue
         np.testing.assert_allclose(gradient.double().norm().item(), norm, rtol=1e-4, atol=1e-7, err_msg=name)
     for name in (key.removeprefix("grad.") for key in arrays if key.startswith("grad.")):
-        np.testing.assert_allclose(parameters[name].grad.numpy(), arrays[f"grad.{name}"], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            parameters[name].grad.numpy(), arrays[f"grad.{name}"], rtol=1e-4, atol=1e-6
+        )
 
 
 @pytest.mark.parametrize("freeze", ["none", "mask", "encoder"])

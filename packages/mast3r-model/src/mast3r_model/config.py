@@ -100,12 +100,8 @@ class ModelConfig:
         known_names = _keyword_names(architecture)
         for name in keywords:
             if name not in known_names:
-                nearest = difflib.get_close_matches(name, known_names, n=3, cutoff=0.5)
                 raise ConfigError(
-                    f"{architecture} has no option {name!r}",
-                    hint=f"did you mean {' or '.join(nearest)}?"
-                    if nearest
-                    else f"options: {', '.join(known_names)}",
+                    f"{architecture} has no option {name!r}", hint=suggestion(name, known_names)
                 )
         return cls(architecture=cast(Architecture, architecture), **keywords)
 
@@ -205,7 +201,8 @@ class ModelConfig:
             width, heads = getattr(self, f"{side}_embed_dim"), getattr(self, f"{side}_num_heads")
             if width % (4 * heads):
                 raise ConfigError(
-                    f"{side}_embed_dim {width} over {side}_num_heads {heads} gives heads of {width / heads:g}",
+                    f"{side}_embed_dim {width} over {side}_num_heads {heads} gives heads of "
+                    f"{width / heads:g} channels",
                     hint="rotary positions need heads whose width is a multiple of 4",
                 )
 

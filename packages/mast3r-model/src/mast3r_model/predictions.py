@@ -14,8 +14,8 @@ from torch import Tensor
 class PairPrediction:
     """Maps of a pair, channel-last float32, in network pixels of each image's natural orientation.
 
-    Both point maps are in the camera frame of view 1 (x right, y down, z forward), in metres only if the network
-    was trained so. Confidences are at least their mode's lower bound; descriptors have unit length.
+    Both point maps are in the camera frame of view 1 (x right, y down, z forward), in metres only if the
+    network was trained so. Confidences are at least their mode's lower bound; descriptors have unit length.
     """
 
     pts3d1: Float[Tensor, "h1 w1 3"]
@@ -50,6 +50,5 @@ class PairPrediction:
     def to(self, device: torch.device | str) -> PairPrediction:
         """The same maps on another device."""
         maps = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return PairPrediction(
-            **{name: None if value is None else value.to(device) for name, value in maps.items()}
-        )
+        moved = {name: value.to(device) for name, value in maps.items() if value is not None}
+        return dataclasses.replace(self, **moved)

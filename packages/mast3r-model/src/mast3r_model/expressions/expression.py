@@ -58,7 +58,8 @@ class Expression:
             raise self._error("expected one call, such as AsymmetricMASt3R(pos_embed='RoPE100')", self.root)
         if self.root.arguments:
             raise self._error(f"{self.root.name} takes keywords only, name=value", self.root.arguments[0])
-        literals = Builder(self.text, (), {})
+        # Spec 10 section 9.5: model strings may spell infinity as float('inf').
+        literals = Builder(self.text, (), {"float": float})
         return self.root.name, {name: literals.build(value) for name, value in self.root.keywords}
 
     def terms(self) -> list[Term]:

@@ -1,6 +1,6 @@
 """Heads: from decoder tokens to points, confidences and descriptors per pixel (spec 10 section 7).
 
-Each file makes one head, which the plugin hook ``mast3r_heads`` registers under the name that ``head_type`` says.
+Each file makes one head; the hook ``mast3r_heads`` registers it under the name that ``head_type`` says.
 """
 
 from __future__ import annotations

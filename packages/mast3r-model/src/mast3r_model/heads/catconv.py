@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..errors import ConfigError
+from mast3r_model.errors import ConfigError
+
 from .feature_mlp import concatenated_tokens, feature_mlp
 from .postprocess import output_maps
 from .shuffle import tokens_to_map

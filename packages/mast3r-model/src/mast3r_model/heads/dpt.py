@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from croco_backbone import DPTAdapter
 from torch import Tensor, nn
 
-from ..errors import ConfigError
+from croco_backbone import DPTAdapter
+from mast3r_model.errors import ConfigError
+
 from .postprocess import output_maps
 from .spec import HeadPair, HeadSpec, LocalMaps
 
@@ -25,7 +26,7 @@ def dpt_adapter(spec: HeadSpec, head_type: str) -> DPTAdapter:
     if depth < _SMALLEST_DEPTH:
         raise ConfigError(
             f"head {head_type!r} needs dec_depth > {_SMALLEST_DEPTH - 1}, got {depth}",
-            hint="give a deeper decoder, or another head: 'linear' for points, 'catconv' or 'nano' for MASt3R",
+            hint="give a deeper decoder, or the head 'linear' (points), 'catconv' or 'nano' (MASt3R)",
         )
     return DPTAdapter(
         num_channels=spec.point_channels,

@@ -1,11 +1,12 @@
-"""Descriptors from tokens by one MLP: shared by the heads 'catmlp+dpt' and 'catconv' (spec 10 section 7.6)."""
+"""Descriptors from tokens by one MLP, for the heads 'catmlp+dpt' and 'catconv' (spec 10 section 7.6)."""
 
 from __future__ import annotations
 
 import torch
-from croco_backbone import Mlp
 from jaxtyping import Float
 from torch import Tensor
+
+from croco_backbone import Mlp
 
 from .spec import HeadSpec
 

@@ -5,13 +5,13 @@ Local texture reaches the descriptors through the convolutional stem; the tokens
 
 from __future__ import annotations
 
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..errors import ConfigError
+from mast3r_model.errors import ConfigError
+
 from .postprocess import output_maps
 from .shuffle import tokens_to_map
 from .spec import HeadPair, HeadSpec, LocalMaps
@@ -56,7 +56,7 @@ class LocalStem(nn.Module):
 
 
 class UpTrunk(nn.Module):
-    """From the fused map at 1/4 to raw values per pixel: double, look at the stem's 1/2 map, unfold by two."""
+    """From the fused map at 1/4 to raw values per pixel: double, add the stem's 1/2 map, unfold by two."""
 
     def __init__(self, out_channels: int, *, hidden: int, blocks: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""From raw numbers to points, confidences and descriptors, always in float32 (spec 10 sections 7.5 and 7.8)."""
+"""From raw numbers to points, confidences and descriptors, in float32 (spec 10 sections 7.5 and 7.8)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from ..config import ValueMode
-from ..errors import ConfigError
+from mast3r_model.config import ValueMode
+from mast3r_model.errors import ConfigError
+
 from .spec import HeadSpec
 
 _SMALLEST_NORM = 1e-8

@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 from torch import Tensor, nn
 
-from ..config import ModelConfig, ValueMode
-from ..errors import ConfigError
+from mast3r_model.config import ModelConfig, ValueMode
+from mast3r_model.errors import ConfigError
 
 LocalMaps: TypeAlias = tuple[Tensor, ...]
 """Feature maps (batch, channels, height, width) that a head's local module makes of the image alone."""
@@ -100,5 +100,3 @@ class HeadPair:
 
 
 HeadFactory: TypeAlias = Callable[[HeadSpec], HeadPair]
-
-

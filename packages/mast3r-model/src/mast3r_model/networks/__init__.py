@@ -6,7 +6,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..predictions import PairPrediction as PairPrediction
+    from mast3r_model.predictions import PairPrediction as PairPrediction
+
     from .encoded import EncodedBatch as EncodedBatch
     from .encoded import EncodedImage as EncodedImage
     from .mast3r import AsymmetricMASt3R as AsymmetricMASt3R

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..heads import LocalMaps
+from mast3r_model.heads import LocalMaps
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,14 @@ class EncodedImage:
 class EncodedBatch:
     """Encoded images of one tensor size.
 
-    A portrait image stored in a landscape tensor (spec 10 section 2, ManyAR) has the tokens and positions of the
-    upright image, but its local maps lie as the tensor does.
+    A portrait image stored in a landscape tensor (spec 10 section 2, ManyAR) has the tokens and positions of
+    the upright image, but its local maps lie as the tensor does.
 
     Attributes:
         tokens: encoder output after its last norm.
         positions: (row, column) of each token.
-        local: feature maps (batch, channels, height, width) of the heads' local module, in the tensor's layout.
+        local: feature maps (batch, channels, height, width) of the heads' local module, lying as the tensor
+            does; None without one.
         image_shape: (height, width) of the tensor.
         true_shape: (height, width) of each image as it was shot, int64 on the CPU.
     """
@@ -61,7 +62,9 @@ class EncodedBatch:
         moved = [image.to(device) for image in images]
         local = None
         if moved[0].local is not None:
-            local = tuple(torch.stack(maps) for maps in zip(*(image.local or () for image in moved), strict=True))
+            local = tuple(
+                torch.stack(maps) for maps in zip(*(image.local or () for image in moved), strict=True)
+            )
         shape = moved[0].image_shape
         return cls(
             tokens=torch.stack([image.tokens for image in moved]),

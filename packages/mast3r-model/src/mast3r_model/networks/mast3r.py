@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ..config import Architecture
+from mast3r_model.config import Architecture
+
 from .stereo import AsymmetricCroCo3DStereo
 
 

@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import InputError
-from ..predictions import PairPrediction
+from mast3r_model.errors import InputError
+from mast3r_model.predictions import PairPrediction
+
 from .encoded import EncodedBatch, EncodedImage
 from .schedule import in_order
 

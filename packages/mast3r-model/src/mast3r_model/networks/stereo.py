@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeAlias, cast
 
 import torch
-from croco_backbone import CroCoTrunk
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..config import Architecture, ModelConfig
-from ..device import Precision
-from ..errors import CheckpointError, InputError
-from ..heads import HeadFactory, HeadSpec, LocalMaps
-from ..plugins import registry
-from ..predictions import PairPrediction
+from croco_backbone import CroCoTrunk
+from mast3r_model.config import Architecture, ModelConfig
+from mast3r_model.device import Precision
+from mast3r_model.errors import CheckpointError, InputError
+from mast3r_model.heads import HeadFactory, HeadSpec, LocalMaps
+from mast3r_model.plugins import registry
+from mast3r_model.predictions import PairPrediction
+
 from .encoded import EncodedBatch, EncodedImage
 from .pairs import decode_image_pairs, encode_images
 from .views import View, image_of, is_symmetrized, shapes_on_cpu, true_shape_of
@@ -35,8 +36,8 @@ class AsymmetricCroCo3DStereo(CroCoTrunk):
 
     Attributes:
         config: everything that the network was built from.
-        precision: device and dtype to compute in; None follows the caller's autocast. Heads run in float32 unless
-            this asks for a half precision; points, confidences and descriptors are float32 in any case.
+        precision: device and dtype to compute in; None follows the caller's autocast. Heads run in float32
+            unless this asks for a half precision; what they return is float32 in any case.
 
     Raises:
         ConfigError: keywords that no network can be built from.
@@ -85,7 +86,7 @@ class AsymmetricCroCo3DStereo(CroCoTrunk):
         Raises:
             CheckpointError: the checkpoint holds a network of another class.
         """
-        from ..checkpoints import load_model
+        from mast3r_model.checkpoints import load_model
 
         model = load_model(name_or_path, **options)
         if not isinstance(model, cls):
@@ -96,8 +97,8 @@ class AsymmetricCroCo3DStereo(CroCoTrunk):
         return model
 
     def save_pretrained(self, directory: str | Path) -> None:
-        """Write ``config.json`` and ``model.safetensors`` into a folder, as upstream's hub layout has them."""
-        from ..checkpoints import save_pretrained
+        """Write ``config.json`` and ``model.safetensors`` into a folder: upstream's hub layout."""
+        from mast3r_model.checkpoints import save_pretrained
 
         save_pretrained(self, directory)
 
@@ -106,14 +107,14 @@ class AsymmetricCroCo3DStereo(CroCoTrunk):
 
         Args:
             view1: ``img`` (batch, 3, height, width) in [-1, 1]; optionally ``true_shape`` (batch, 2), the
-                (height, width) of each image as it was shot, and ``instance``, one string per image, by which a
-                symmetrised batch is recognised and its images encoded once.
+                (height, width) of each image as it was shot, and ``instance``, one string per image, by which
+                a symmetrised batch is recognised and its images encoded once.
             view2: the same for the second images, whose size may differ.
 
         Returns:
-            Channel-last float32 maps of view 1: ``pts3d`` (batch, height, width, 3), and where configured ``conf``,
-            ``desc`` (.., D), ``desc_conf``; those of view 2, whose points are called ``pts3d_in_other_view``.
-            All points are in the camera frame of view 1.
+            Channel-last float32 maps of view 1: ``pts3d`` (batch, height, width, 3), and where configured
+            ``conf``, ``desc`` (.., D), ``desc_conf``; those of view 2, whose points are called
+            ``pts3d_in_other_view``. All points are in the camera frame of view 1.
         """
         encoded1, encoded2 = self._encode_views(view1, view2)
         outputs1, outputs2 = self.decode(encoded1, encoded2)
@@ -188,7 +189,7 @@ class AsymmetricCroCo3DStereo(CroCoTrunk):
         image: Float[Tensor, "batch 3 height width"],
         true_shape: Int[Tensor, "batch 2"] | None = None,
     ) -> tuple[Float[Tensor, "batch tokens dim"], Int[Tensor, "batch tokens 2"]]:
-        """The encoder's input tokens, in the image's precision even where the embedding ran in a lower one."""
+        """The encoder's input, in the image's precision even where the embedding ran in a lower one."""
         tokens, positions = super().embed_image(image, true_shape)
         return tokens.to(image.dtype), positions
 
@@ -198,8 +199,8 @@ class AsymmetricCroCo3DStereo(CroCoTrunk):
         """Let two encoded batches look at each other.
 
         Returns:
-            For each side what its head takes: the encoder's output, then that of each decoder block, the last one
-            normalised (1 + dec_depth tensors).
+            For each side what its head takes: the encoder's output, then that of each decoder block, the last
+            one normalised (1 + dec_depth tensors).
         """
         positions1, positions2 = encoded1.positions, encoded2.positions
         with self._backbone_precision():
@@ -207,7 +208,7 @@ class AsymmetricCroCo3DStereo(CroCoTrunk):
             tokens2 = self.decoder_embed(encoded2.tokens).to(encoded2.tokens.dtype)
             outputs1, outputs2 = [encoded1.tokens], [encoded2.tokens]
             for block1, block2 in zip(self.dec_blocks, self.dec_blocks2, strict=True):
-                # Both sides read the other's previous tokens, so neither may be replaced before both are done.
+                # Each reads the other's previous tokens, so neither may be replaced before both are done.
                 next1, _ = block1(tokens1, tokens2, positions1, positions2)
                 next2, _ = block2(tokens2, tokens1, positions2, positions1)
                 tokens1, tokens2 = next1, next2
@@ -289,7 +290,7 @@ class AsymmetricCroCo3DStereo(CroCoTrunk):
     def _oriented_head(
         self, number: Side, decoder_outputs: list[Tensor], encoded: EncodedBatch
     ) -> dict[str, Tensor]:
-        """Run a head on upright images, and lay its maps out as `landscape_only` says (spec 10 section 6.7)."""
+        """Run a head on upright images and lay its maps out as `landscape_only` says (spec 10 6.7)."""
         shape = encoded.uniform_shape()
         if not self.landscape_only:
             if shape is None:
@@ -321,7 +322,7 @@ class AsymmetricCroCo3DStereo(CroCoTrunk):
         return torch.autocast(self.mask_token.device.type, enabled=False)
 
     def _freeze(self) -> None:
-        """Switch gradients off as the configuration says; 'encoder' leaves ``enc_norm`` trainable, as upstream."""
+        """Switch gradients off; 'encoder' leaves ``enc_norm`` trainable, as upstream does."""
         if self.config.freeze == "none":
             return
         self.mask_token.requires_grad_(False)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..errors import InputError
+from mast3r_model.errors import InputError
 
 View: TypeAlias = Mapping[str, Any]
 """One side of a batch of pairs: ``img``, and optionally ``true_shape`` and ``instance``."""
