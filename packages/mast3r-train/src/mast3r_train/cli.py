@@ -67,7 +67,12 @@ def train_command(recipe: Path | None, as_json: bool, **flags: Any) -> None:
     from mast3r_train.loop.interruption import StopRequest, stop_on_signals
     from mast3r_train.loop.recipe import read_recipe, stages_of, train_stages
 
-    given = {name: value for name, value in flags.items() if value not in (None, (), False)}
+    context = click.get_current_context()
+    given = {
+        name: value
+        for name, value in flags.items()
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+    }
     values = read_recipe(recipe) if recipe is not None else {}
     stages = stages_of(values, given, source=str(recipe or "the command line"))
     stop = StopRequest.after_minutes(stages[0].config.max_minutes)
@@ -88,7 +93,7 @@ def train_command(recipe: Path | None, as_json: bool, **flags: Any) -> None:
     else:
         click.echo(_summary(result.completed, result.checkpoint, result.pairs_seen, result.hours))
     if stop.signal_number is not None and not result.completed:
-        click.get_current_context().exit(128 + signal.Signals(stop.signal_number))
+        context.exit(128 + signal.Signals(stop.signal_number))
 
 
 def _summary(completed: bool, checkpoint: Path | None, pairs_seen: int, hours: float) -> str:

@@ -37,6 +37,10 @@ class DatasetAlgebra(ABC):
     @abstractmethod
     def __getitem__(self, index: Index) -> Any: ...
 
+    def locate(self, index: Index) -> tuple[DatasetAlgebra, Index]:
+        """The dataset without operators that makes this item, and the item's index there."""
+        return self, index
+
     def set_epoch(self, epoch: int) -> None:  # noqa: B027 - most datasets do not care
         """Tell the dataset which epoch is next; subsets choose their items anew."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -96,7 +97,7 @@ class PairLoader:
     Args:
         dataset: map-style dataset of pairs of views (spec 40 section 2), or a :class:`BatchedDataset`.
         batch_size: pairs in a batch of this process.
-        num_workers: processes that make batches; 0 makes them in the training process.
+        num_workers: processes that make batches, at most one per CPU; 0 makes them in the training process.
         seed: from which, with the epoch and the batch's number, each batch's random stream is derived.
         shuffle: random order and one random resolution a batch, incomplete batches dropped (training);
             else in order, all samples, the dataset's only resolution (tests).
@@ -121,7 +122,7 @@ class PairLoader:
     ) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
-        self.num_workers = num_workers
+        self.num_workers = min(num_workers, _usable_cpus())
         self.seed = seed
         self.shuffle = shuffle
         self.ranks = ranks or Ranks()
@@ -189,6 +190,11 @@ class PairLoader:
             items = [(int(index), 0) for index in total[self.ranks.rank :: self.ranks.world_size]]
         size = self.batch_size
         return [tuple(items[start : start + size]) for start in range(0, len(items), size)][: len(self)]
+
+
+def _usable_cpus() -> int:
+    """How many CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _batch_seed(seed: int, rank: int, epoch: int, number: int) -> int:
