@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mast3r_model import ConfigError
@@ -172,6 +172,18 @@ def reduce_losses(losses: Float[Tensor, " items"], reduction: str) -> Tensor:
             return losses.mean() if losses.numel() else losses.sum()
         case _:
             raise unknown_choice("reduction", reduction, ("none", "mean", "sum"))
+
+
+def pixels_of(mask: Bool[Tensor, "batch height width"]) -> Int[Tensor, " pixels"]:
+    """Numbers of the mask's pixels, for `select`."""
+    return mask.flatten().nonzero()[:, 0]
+
+
+def select(
+    maps: Float[Tensor, "batch height width *channels"], pixels: Int[Tensor, " pixels"]
+) -> Float[Tensor, " pixels *channels"]:
+    """Values at pixels; what ``maps[mask]`` gives, at half its price forward and backward."""
+    return maps.flatten(0, 2).index_select(0, pixels)
 
 
 def unknown_choice(what: str, given: object, choices: tuple[str, ...]) -> ConfigError:

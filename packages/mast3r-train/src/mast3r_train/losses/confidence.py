@@ -9,7 +9,16 @@ from typing import Any
 from torch import Tensor
 
 from mast3r_model import ConfigError
-from mast3r_train.losses.base import Batch, Details, Loss, PixelLoss, float_detail, reduce_losses
+from mast3r_train.losses.base import (
+    Batch,
+    Details,
+    Loss,
+    PixelLoss,
+    float_detail,
+    pixels_of,
+    reduce_losses,
+    select,
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,8 +59,8 @@ class ConfLoss(Loss):
     ) -> tuple[Tensor, Details]:
         """Compute the loss; predictions carry ``conf`` (batch, height, width) > 0."""
         ((losses1, mask1), (losses2, mask2)), details = self._unreduced()(gt1, gt2, pred1, pred2, **options)
-        value1 = confidence_weighted(losses1, pred1["conf"][mask1].float(), self.alpha)
-        value2 = confidence_weighted(losses2, pred2["conf"][mask2].float(), self.alpha)
+        value1 = confidence_weighted(losses1, select(pred1["conf"].float(), pixels_of(mask1)), self.alpha)
+        value2 = confidence_weighted(losses2, select(pred2["conf"].float(), pixels_of(mask2)), self.alpha)
         # The second key lacks an underscore upstream; logs stay comparable.
         return value1 + value2, {
             "conf_loss_1": float_detail(value1),

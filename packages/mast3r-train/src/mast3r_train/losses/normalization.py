@@ -53,6 +53,13 @@ class PointNormalization:
         known = ("avg_dis", "avg_log1p", "avg_warp-log1p", "median_dis", "sqrt_dis", "")
         raise unknown_choice("norm_mode", mode, known)
 
+    def __call__(
+        self, points1: Points, points2: Points, valid1: Mask, valid2: Mask
+    ) -> tuple[tuple[Points, Points], Factor]:
+        """The clouds at unit scale (warped first, if the mode warps), and the factor they were divided by."""
+        factor = self.factor(points1, points2, valid1, valid2)
+        return (self.warp(points1, valid1) / factor, self.warp(points2, valid2) / factor), factor
+
     def warp(self, points: Points, valid: Mask) -> Points:
         """The points as they are divided by the factor: moved to the length log(1 + d) if the mode warps."""
         if self.distance != "warp-log1p":

@@ -10,7 +10,16 @@ import torch
 from torch import Tensor
 
 from mast3r_model import ConfigError
-from mast3r_train.losses.base import Batch, Details, PixelLoss, PixelLosses, Reduction, float_detail
+from mast3r_train.losses.base import (
+    Batch,
+    Details,
+    PixelLoss,
+    PixelLosses,
+    Reduction,
+    float_detail,
+    pixels_of,
+    select,
+)
 from mast3r_train.losses.normalization import (
     Mask,
     PointNormalization,
@@ -145,25 +154,19 @@ class Regr3D(PixelLoss):
         normalization = PointNormalization.from_mode(self._mode)
         if normalization is None:
             return pairs
-        self_norm = ~self._keeps_metric(pairs)[:, None, None, None]
-        (true1, true2), (predicted1, predicted2) = pairs.true, pairs.predicted
-        valid1, valid2 = pairs.valid
-
-        factor = normalization.factor(predicted1, predicted2, valid1, valid2)
-        normalized1 = normalization.warp(predicted1, valid1) / factor
-        normalized2 = normalization.warp(predicted2, valid2) / factor
+        true, predicted = pairs.true, pairs.predicted
         if not self.gt_scale:
-            factor = normalization.factor(true1, true2, valid1, valid2)
-            true1 = normalization.warp(true1, valid1) / factor
-            true2 = normalization.warp(true2, valid2) / factor
-            predicted1, predicted2 = predicted1 / factor, predicted2 / factor
-        return pairs.with_points(
-            true=(true1, true2),
-            predicted=(
-                torch.where(self_norm, normalized1, predicted1),
-                torch.where(self_norm, normalized2, predicted2),
-            ),
-        )
+            true, true_factor = normalization(*pairs.true, *pairs.valid)
+            predicted = (predicted[0] / true_factor, predicted[1] / true_factor)
+        keeps_metric = self._keeps_metric(pairs)
+        if not bool(keeps_metric.all()):
+            normalized, _ = normalization(*pairs.predicted, *pairs.valid)
+            kept = keeps_metric[:, None, None, None]
+            predicted = (
+                torch.where(kept, predicted[0], normalized[0]),
+                torch.where(kept, predicted[1], normalized[1]),
+            )
+        return pairs.with_points(true=true, predicted=predicted)
 
     def _keeps_metric(self, pairs: PointPairs) -> Tensor:
         """Samples (batch,) whose predictions are compared in metres."""
@@ -189,12 +192,13 @@ class Regr3D(PixelLoss):
 
     def _view_loss(self, pairs: PointPairs, view: int, sky_loss: float) -> tuple[Tensor, Mask]:
         mask = pairs.valid[view] | pairs.sky[view] if sky_loss > 0 else pairs.valid[view]
-        predicted, true = pairs.predicted[view][mask], pairs.true[view][mask]
+        pixels = pixels_of(mask)
+        predicted, true = select(pairs.predicted[view], pixels), select(pairs.true[view], pixels)
         if self.loss_in_log and self.loss_in_log != "before":
             predicted, true = log_scaled(predicted), log_scaled(true)
         losses = self.criterion(predicted, true)
         if sky_loss > 0:
-            losses = losses.masked_fill(pairs.sky[view][mask], sky_loss)
+            losses = losses.masked_fill(select(pairs.sky[view], pixels), sky_loss)
         return losses, mask
 
 
