@@ -10,10 +10,24 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .checkpoints import CheckpointInfo as CheckpointInfo
+    from .checkpoints import KeyMismatchError as KeyMismatchError
+    from .checkpoints import LoadReport as LoadReport
+    from .checkpoints import Location as Location
     from .checkpoints import ModelPreset as ModelPreset
+    from .checkpoints import StoredModel as StoredModel
+    from .checkpoints import checkpoint_info as checkpoint_info
     from .checkpoints import convert as convert
+    from .checkpoints import download as download
+    from .checkpoints import load_croco as load_croco
     from .checkpoints import load_model as load_model
+    from .checkpoints import load_pretrained_into as load_pretrained_into
+    from .checkpoints import local_path as local_path
+    from .checkpoints import locate as locate
+    from .checkpoints import read_checkpoint as read_checkpoint
+    from .checkpoints import read_pth as read_pth
     from .checkpoints import save_pretrained as save_pretrained
+    from .checkpoints import save_pth as save_pth
     from .config import ModelConfig as ModelConfig
     from .device import Precision as Precision
     from .device import available_devices as available_devices
@@ -66,7 +80,26 @@ if TYPE_CHECKING:
     from .plugins import temporary_plugin as temporary_plugin
 
 _MODULES = {
-    "checkpoints": ("ModelPreset", "convert", "load_model", "save_pretrained"),
+    "checkpoints": (
+        "CheckpointInfo",
+        "KeyMismatchError",
+        "LoadReport",
+        "Location",
+        "ModelPreset",
+        "StoredModel",
+        "checkpoint_info",
+        "convert",
+        "download",
+        "load_croco",
+        "load_model",
+        "load_pretrained_into",
+        "local_path",
+        "locate",
+        "read_checkpoint",
+        "read_pth",
+        "save_pretrained",
+        "save_pth",
+    ),
     "config": ("ModelConfig",),
     "device": ("Precision", "available_devices", "cpu_threads", "resolve_device", "resolve_precision"),
     "errors": (

@@ -35,3 +35,15 @@ def mast3r_heads() -> Mapping[str, str]:
         "catconv": "mast3r_model.heads.catconv:catconv_heads",
         "nano": "mast3r_model.heads.nano:nano_heads",
     }
+
+
+@hookimpl
+def mast3r_models() -> Mapping[str, str]:
+    official = {
+        "MASt3R_ViTLarge_BaseDecoder_512_catmlpdpt_metric": "MAST3R_512_METRIC",
+        "DUSt3R_ViTLarge_BaseDecoder_512_dpt": "DUST3R_512_DPT",
+        "DUSt3R_ViTLarge_BaseDecoder_512_linear": "DUST3R_512_LINEAR",
+        "DUSt3R_ViTLarge_BaseDecoder_224_linear": "DUST3R_224_LINEAR",
+    }
+    presets = {"nano": "NANO", **official}
+    return {name: f"mast3r_model.checkpoints.presets:{constant}" for name, constant in presets.items()}

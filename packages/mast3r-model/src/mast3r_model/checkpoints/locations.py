@@ -1,0 +1,170 @@
+"""From what the user wrote (preset, hub id, folder, file) to files on this disk."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+from mast3r_model.checkpoints.presets import ModelPreset
+from mast3r_model.errors import CheckpointError
+from mast3r_model.plugins import nearest_names, registry
+
+CONFIG_NAME = "config.json"
+SAFETENSORS_NAME = "model.safetensors"
+PICKLE_NAME = "pytorch_model.bin"
+HUB_ORGANISATION = "naver"
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_FILE_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".ckpt")
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a checkpoint is.
+
+    Attributes:
+        kind: "path" (a file or folder that exists) or "hub" (a repository).
+        text: the path, or the repository's id.
+        preset: the preset that led here, if one did.
+    """
+
+    kind: Literal["path", "hub"]
+    text: str
+    preset: ModelPreset | None = None
+
+
+def locate(name_or_path: str | os.PathLike[str]) -> Location:
+    """Find out what is meant; touches no network.
+
+    Args:
+        name_or_path: an existing file or folder, else a preset (with or without ``naver/``), else a hub id
+            ``owner/name``.
+
+    Raises:
+        CheckpointError: none of these; names the presets and the nearest of them.
+    """
+    text = os.fspath(name_or_path)
+    if text and Path(text).exists():
+        return Location("path", text)
+    presets = registry("models")
+    for name in (text, text.removeprefix(f"{HUB_ORGANISATION}/")):
+        if name in presets:
+            return _preset_location(name, cast(ModelPreset, presets[name]))
+    looks_like_file = text.lower().endswith(_FILE_SUFFIXES) or text.startswith((".", "/", "~"))
+    if _HUB_ID.fullmatch(text) and not looks_like_file:
+        return Location("hub", text)
+    if looks_like_file or text.count("/") + text.count(os.sep) > 1:
+        raise CheckpointError(f"no such checkpoint: {text}", hint="check the path")
+    near = nearest_names(text, presets.names())
+    known = ", ".join(presets.names())
+    raise CheckpointError(
+        f"unknown model {text!r}: neither a file or folder, nor one of the presets {known}",
+        hint=f"did you mean {near[0]}?"
+        if near
+        else "give a preset, a folder, a file, or a hub id owner/name",
+    )
+
+
+def local_path(name_or_path: str | os.PathLike[str]) -> Path:
+    """The checkpoint's file or folder on this disk; downloaded first if it is on the hub and not cached.
+
+    Raises:
+        CheckpointError: unknown, or it cannot be downloaded.
+    """
+    location = locate(name_or_path)
+    if location.kind == "path":
+        return Path(location.text)
+    cached = _cached_folder(location.text)
+    return cached if cached is not None else _fetch(location)
+
+
+def download(name_or_path: str | os.PathLike[str]) -> Path:
+    """Fetch a checkpoint from the hub into the hub's cache (a new version replaces an old one).
+
+    Returns:
+        The folder that holds it; what is on this disk already is returned as it is.
+
+    Raises:
+        CheckpointError: unknown, or it cannot be downloaded.
+    """
+    location = locate(name_or_path)
+    return Path(location.text) if location.kind == "path" else _fetch(location)
+
+
+def _preset_location(name: str, preset: ModelPreset) -> Location:
+    if Path(preset.location).exists():
+        return Location("path", preset.location, preset)
+    if _HUB_ID.fullmatch(preset.location):
+        return Location("hub", preset.location, preset)
+    raise CheckpointError(
+        f"the files of the preset {name!r} are missing: {preset.location}",
+        hint="reinstall the package that brings it",
+    )
+
+
+def _cached_folder(repository: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(repository, CONFIG_NAME)
+    if not isinstance(config, str):
+        return None
+    folder = Path(config).parent
+    return folder if any((folder / name).exists() for name in (SAFETENSORS_NAME, PICKLE_NAME)) else None
+
+
+def _fetch(location: Location) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    repository = location.text
+    if location.preset is not None:
+        _logger.warning("the weights of %s are under %s", repository, location.preset.licence)
+    try:
+        config = hf_hub_download(repository, CONFIG_NAME)
+        try:
+            hf_hub_download(repository, SAFETENSORS_NAME)
+        except LocalEntryNotFoundError:  # offline, which is no reason to ask for the other file
+            raise
+        except EntryNotFoundError:
+            hf_hub_download(repository, PICKLE_NAME)
+    except GatedRepoError:
+        raise CheckpointError(
+            f"the hub repository {repository} asks for a login", hint="accept its terms, then `hf auth login`"
+        ) from None
+    except (RepositoryNotFoundError, HFValidationError):
+        raise CheckpointError(
+            f"there is no hub repository {repository}",
+            hint=f"presets: {', '.join(registry('models').names())}",
+        ) from None
+    except LocalEntryNotFoundError:
+        raise CheckpointError(
+            f"{repository} is not on this disk, and the Hugging Face hub cannot be reached",
+            hint=f"with internet access, run: mast3r models download {repository}",
+        ) from None
+    except EntryNotFoundError:
+        raise CheckpointError(
+            f"the hub repository {repository} lacks {CONFIG_NAME} or {SAFETENSORS_NAME}"
+        ) from None
+    # The hub's client lets several HTTP libraries' errors through; all of them are OSErrors or ValueErrors.
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"cannot download {repository}: {_first_line(error)}",
+            hint=f"try again later: mast3r models download {repository}",
+        ) from error
+    return Path(config).parent
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
