@@ -1,0 +1,121 @@
+"""The pieces of the losses against upstream's: normalisation, medians, InfoNCE, average precision."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from mast3r_train.losses import L21, APLoss, InfoNCE, L21Loss, PointNormalization
+from mast3r_train.losses.infonce import log_sums
+from mast3r_train.losses.normalization import joint_center, joint_depth, joint_scale, log_scaled
+
+Goldens = Callable[[str], Path]
+
+
+@pytest.fixture
+def tensors(goldens: Goldens) -> Mapping[str, torch.Tensor]:
+    with np.load(goldens("train/losses/units.npz")) as arrays:
+        return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
+
+
+@pytest.fixture
+def numbers(goldens: Goldens) -> Mapping[str, Any]:
+    return json.loads(goldens("train/losses/units.json").read_text())
+
+
+def clouds(tensors: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+    return [tensors[f"norm.{name}"] for name in ("pts1", "pts2", "valid1", "valid2")]
+
+
+@pytest.mark.parametrize("mode", ["avg_dis", "avg_log1p", "avg_warp-log1p", "median_dis", "sqrt_dis"])
+def test_normalization(mode: str, tensors: Mapping[str, torch.Tensor]) -> None:
+    normalization = PointNormalization.from_mode(mode)
+    assert normalization is not None
+    (out1, out2), factor = normalization(*clouds(tensors))
+    assert_close(factor, tensors[f"norm.{mode}.factor"], rtol=1e-5, atol=0)
+    assert_close(out1, tensors[f"norm.{mode}.out1"], rtol=1e-5, atol=1e-6)
+    assert_close(out2, tensors[f"norm.{mode}.out2"], rtol=1e-5, atol=1e-6)
+
+
+def test_joint_statistics(tensors: Mapping[str, torch.Tensor]) -> None:
+    points = clouds(tensors)
+    assert_close(joint_depth(*points), tensors["joint.depth"])
+    assert_close(joint_depth(*points, quantile=0.25), tensors["joint.depth_q25"], rtol=1e-5, atol=1e-6)
+    assert_close(joint_center(*points), tensors["joint.center"])
+    assert_close(joint_scale(*points), tensors["joint.scale"], rtol=1e-5, atol=1e-6)
+    assert_close(log_scaled(points[0]), tensors["log_to_norm"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_l21(reduction: Any, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, Any]) -> None:
+    criterion = L21Loss(reduction=reduction)
+    a, b = tensors["l21.a"], tensors["l21.b"]
+    assert_close(criterion(a, b), torch.tensor(numbers["l21"][reduction]), rtol=1e-5, atol=0)
+    assert_close(criterion(a[:0], b[:0]), torch.tensor(numbers["l21_empty"][reduction]))
+
+
+def test_l21_has_gradient_0_at_0() -> None:
+    point = torch.zeros(1, 3, requires_grad=True)
+    L21(point, torch.zeros(1, 3)).backward()
+    assert point.grad is not None
+    assert not point.grad.any()
+
+
+def test_infonce(tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, Any]) -> None:
+    for case in numbers["infonce"]:
+        criterion = InfoNCE(mode=case["mode"], temperature=case["temperature"], reduction="none")
+        losses = criterion(
+            tensors["nce.d1"],
+            tensors["nce.d2_more" if case["negatives"] else "nce.d2"],
+            tensors["nce.valid"] if case["valid"] else None,
+            euclidean=case["euc"],
+        )
+        assert_close(losses, torch.tensor(case["loss"]).flatten(), rtol=1e-5, atol=1e-6, msg=str(case))
+
+
+@pytest.mark.parametrize("mode", ["all", "proper", "dual"])
+def test_infonce_far_from_the_safe_range_equals_float64(mode: Any) -> None:
+    torch.manual_seed(0)
+    desc1, desc2 = torch.randn(2, 2, 9, 4, dtype=torch.float64)
+    criterion = InfoNCE(mode=mode, temperature=0.005, reduction="none")
+    exact = InfoNCE(mode=mode, temperature=0.005, reduction="none", fp=torch.float64)
+    assert_close(criterion(desc1.float(), desc2.float()), exact(desc1, desc2).float(), rtol=1e-4, atol=1e-3)
+    assert torch.isfinite(criterion(desc1.float(), desc2.float())).all()
+
+
+def test_both_sums_of_infonce_are_equal() -> None:
+    torch.manual_seed(0)
+    fast, plain = (torch.randn(2, 7, 9).mul_(8).requires_grad_() for _ in range(2))
+    plain.data.copy_(fast.data)
+    for scores, bounded in ((fast, True), (plain, False)):
+        sum((log_sum**2).sum() for log_sum in log_sums(scores, (1, 2), bounded=bounded)).backward()
+    assert_close(log_sums(fast, (1, 2), bounded=True), log_sums(plain, (1, 2), bounded=False))
+    assert_close(fast.grad, plain.grad, rtol=1e-5, atol=1e-5)
+
+
+def test_average_precision(tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, Any]) -> None:
+    for case in numbers["ap"]:
+        criterion = APLoss(nq=case["nq"], reduction="none")
+        desc2 = tensors["nce.d2_more" if case["negatives"] else "nce.d2"]
+        precision = criterion(tensors["nce.d1"], desc2, tensors["nce.valid"])
+        assert_close(precision, torch.tensor(case["ap"]).flatten(), rtol=1e-5, atol=0, msg=str(case))
+
+
+def test_ties_of_average_precision() -> None:
+    desc1 = torch.ones(1, 1, 1)
+    desc2 = torch.tensor([[[2.0], [2.0], [3.0], [1.0]]])
+    assert float(APLoss(nq="torch")(desc1, desc2)) == pytest.approx(1 / 2)
+    assert float(APLoss(nq="sklearn")(desc1, desc2)) == pytest.approx(1 / 3)
+
+
+def test_average_precision_of_nothing() -> None:
+    desc, valid = torch.ones(1, 2, 3), torch.zeros(1, 2, dtype=torch.bool)
+    assert float(APLoss(reduction="1-mean")(desc, desc, valid)) == 1
+    assert float(APLoss()(desc, desc, valid)) == 0
