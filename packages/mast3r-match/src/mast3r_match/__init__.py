@@ -1,0 +1,67 @@
+"""Image matching with MASt3R: correspondences between two images or many pairs.
+
+Names are imported on first use (PEP 562), so that ``import mast3r_match`` does not import torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .correspondences import Correspondences as Correspondences
+    from .correspondences import HeadPair as HeadPair
+    from .correspondences import MatchOptions as MatchOptions
+    from .correspondences import match_confident_pixels as match_confident_pixels
+    from .correspondences import match_maps as match_maps
+    from .correspondences import match_symmetric as match_symmetric
+    from .merge import merge_corres as merge_corres
+    from .nearest import BACKENDS as BACKENDS
+    from .nearest import DescriptorIndex as DescriptorIndex
+    from .nearest import NearestNeighbors as NearestNeighbors
+    from .nearest import nearest_neighbors as nearest_neighbors
+    from .reciprocal import ReciprocalMatches as ReciprocalMatches
+    from .reciprocal import reciprocal_nearest_neighbors as reciprocal_nearest_neighbors
+    from .upstream import bruteforce_reciprocal_nns as bruteforce_reciprocal_nns
+    from .upstream import cdistMatcher as cdistMatcher
+    from .upstream import extract_correspondences as extract_correspondences
+    from .upstream import extract_correspondences_nonsym as extract_correspondences_nonsym
+    from .upstream import fast_reciprocal_NNs as fast_reciprocal_NNs
+
+_MODULES = {
+    "correspondences": (
+        "Correspondences",
+        "HeadPair",
+        "MatchOptions",
+        "match_confident_pixels",
+        "match_maps",
+        "match_symmetric",
+    ),
+    "merge": ("merge_corres",),
+    "nearest": ("BACKENDS", "DescriptorIndex", "NearestNeighbors", "nearest_neighbors"),
+    "reciprocal": ("ReciprocalMatches", "reciprocal_nearest_neighbors"),
+    "upstream": (
+        "bruteforce_reciprocal_nns",
+        "cdistMatcher",
+        "extract_correspondences",
+        "extract_correspondences_nonsym",
+        "fast_reciprocal_NNs",
+    ),
+}
+
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = sorted(_MODULE_OF)
+
+
+def __getattr__(name: str) -> object:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{module}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULE_OF})
