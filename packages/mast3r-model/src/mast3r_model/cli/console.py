@@ -1,0 +1,92 @@
+"""How one run of a command talks: to stdout for results, to stderr for everything else."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from dataclasses import dataclass, field
+from typing import Literal
+
+import click
+
+ColorChoice = Literal["auto", "always", "never"]
+ProgressChoice = Literal["auto", "plain", "none"]
+
+
+@dataclass
+class Console:
+    """The choices of one run and what it has to report at the end.
+
+    Args:
+        command: name of the command in progress, such as "models info"; "" before it is known.
+        json: one document on stdout and nothing else there.
+        verbosity: -1 quiet, 0 normal, 1 and 2 for ``-v`` and ``-vv``.
+        color: True, False, or None to decide by the stream (a terminal or not).
+        progress: how long work shows that it goes on.
+        warnings: every warning of the run, for the document.
+    """
+
+    command: str = ""
+    json: bool = False
+    verbosity: int = 0
+    color: bool | None = None
+    progress: ProgressChoice = "auto"
+    warnings: list[str] = field(default_factory=list)
+
+    def out(self, text: str) -> None:
+        """A line of the result on stdout."""
+        click.echo(text, color=self.color)
+
+    def note(self, text: str) -> None:
+        """A line for a person on stderr; ``--quiet`` drops it."""
+        if self.verbosity >= 0:
+            click.echo(text, err=True, color=self.color)
+
+    def error(self, message: str, hint: str | None = None) -> None:
+        """The error that ends the run, and what to do about it."""
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True, color=self.color)
+        if hint:
+            click.echo(f"{click.style('hint:', fg='cyan')} {hint}", err=True, color=self.color)
+
+    def bars(self) -> bool:
+        """Whether progress may be drawn as moving bars."""
+        return self.progress == "auto" and sys.stderr.isatty()
+
+
+class LogHandler(logging.Handler):
+    """Shows log records of all libraries as the command's own notes, and remembers warnings."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.levelno >= logging.ERROR:
+            click.echo(f"{click.style('error:', fg='red')} {text}", err=True, color=self.console.color)
+        elif record.levelno >= logging.WARNING:
+            self.console.warnings.append(text)
+            self.console.note(f"{click.style('warning:', fg='yellow')} {text}")
+        elif self.console.verbosity >= (1 if record.levelno >= logging.INFO else 2):
+            self.console.note(text)
+
+
+def current_console() -> Console:
+    """The console of the run in progress; a fresh one outside of any."""
+    context = click.get_current_context(silent=True)
+    if context is not None and isinstance(context.obj, Console):
+        return context.obj
+    console = Console(color=color_from_environment("auto"))
+    if context is not None:
+        context.find_root().obj = context.obj = console
+    return console
+
+
+def color_from_environment(choice: ColorChoice) -> bool | None:
+    """Colour or not: the flag first, then NO_COLOR, then FORCE_COLOR, then (None) the stream decides."""
+    if choice != "auto":
+        return choice == "always"
+    if os.environ.get("NO_COLOR"):
+        return False
+    return True if os.environ.get("FORCE_COLOR") else None

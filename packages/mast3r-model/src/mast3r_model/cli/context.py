@@ -1,0 +1,102 @@
+"""What a command's function gets as its first argument."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from contextlib import AbstractContextManager, contextmanager
+from typing import TypeVar
+
+from .console import Console
+from .documents import json_ready
+from .progress import Advance, ProgressReporter
+
+LOGGER = logging.getLogger("mast3r.cli")
+
+Item = TypeVar("Item")
+
+PARTIAL_EXIT_CODE = 3
+
+
+class CommandContext:
+    """Everything a command says goes through here, so that it works for people and for ``--json`` alike.
+
+    Attributes:
+        command: the command's name, such as ``"match"`` or ``"models info"``.
+        console: how this run talks.
+        exit_code: 0, or 3 after ``partial``.
+    """
+
+    def __init__(self, command: str, console: Console) -> None:
+        self.command = command
+        self.console = console
+        self.exit_code = 0
+        self._result: dict[str, object] = {}
+        self._timings: dict[str, float] = {}
+        self._progress = ProgressReporter(console)
+
+    @property
+    def json(self) -> bool:
+        """Whether the user asked for the JSON document."""
+        return self.console.json
+
+    @property
+    def timings(self) -> Mapping[str, float]:
+        """Seconds spent in each ``timed`` block, by name."""
+        return dict(self._timings)
+
+    def say(self, text: str = "") -> None:
+        """A line of the result for a person, on stdout; left out under ``--json``."""
+        if not self.json:
+            self.console.out(text)
+
+    def note(self, text: str) -> None:
+        """A line that is no result (a hint, what was written, the next command), on stderr."""
+        self.console.note(text)
+
+    def warn(self, text: str) -> None:
+        """Something went wrong that does not stop the command; it is also in the document's ``warnings``."""
+        LOGGER.warning("%s", text)
+
+    def partial(self, text: str) -> None:
+        """Done in part (some photos unreadable, ...): a warning, and exit code 3 at the end."""
+        self.exit_code = PARTIAL_EXIT_CODE
+        self.warn(text)
+
+    def result(self, values: Mapping[str, object] | None = None, /, **more: object) -> None:
+        """Add to the ``result`` of the document: numbers, text, lists, paths, arrays, dataclasses."""
+        self._result.update(values or {})
+        self._result.update(more)
+
+    def results(self) -> object:
+        """Everything given to ``result`` so far, ready for JSON."""
+        return json_ready(self._result)
+
+    def track(self, iterable: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
+        """Go through an iterable and show the progress on stderr.
+
+        Args:
+            iterable: what to go through.
+            description: a short word or two, such as "matching".
+            total: number of items, if ``len(iterable)`` does not know.
+        """
+        if total is None and isinstance(iterable, Sized):
+            total = len(iterable)
+        with self._progress.task(description, total) as advance:
+            for item in iterable:
+                yield item
+                advance(1)
+
+    def progress(self, description: str, total: int | None = None) -> AbstractContextManager[Advance]:
+        """Like ``track``, for other work: ``with context.progress("x", 9) as advance: advance(1)``."""
+        return self._progress.task(description, total)
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Add the seconds that the block takes to the document's ``timings``."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._timings[name] = self._timings.get(name, 0.0) + time.perf_counter() - started

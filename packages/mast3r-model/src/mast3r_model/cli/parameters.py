@@ -1,0 +1,58 @@
+"""Options and arguments that know under which heading of the help they stand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+LAST_SECTIONS = ("Output", "Model and device", "Common")
+
+
+class Option(click.Option):
+    """A click option with a heading.
+
+    Args:
+        section: the heading in ``--help``: "Input", "Pairs", "Quality", "Output", or the command's own.
+        rare: show it only under ``--help-all``.
+    """
+
+    def __init__(
+        self, *declarations: Any, section: str = "Options", rare: bool = False, **settings: Any
+    ) -> None:
+        super().__init__(*declarations, **settings)
+        self.section = section
+        self.rare = rare
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """``MAST3R_<COMMAND>_<OPTION>`` goes before a variable that several commands share."""
+        if ctx.auto_envvar_prefix is not None and self.name and self.allow_from_autoenv:
+            own = os.environ.get(f"{ctx.auto_envvar_prefix}_{self.name.upper()}")
+            if own:
+                return own
+        return super().resolve_envvar_value(ctx)
+
+
+class Argument(click.Argument):
+    """A click argument with a description and a heading."""
+
+    def __init__(
+        self, *declarations: Any, description: str = "", section: str = "Input", **settings: Any
+    ) -> None:
+        super().__init__(*declarations, **settings)
+        self.description = description
+        self.section = section
+
+
+def option(*declarations: str, section: str = "Options", rare: bool = False, **settings: Any) -> Any:
+    """``click.option`` with a heading; the default is always shown in the help."""
+    return click.option(*declarations, cls=Option, section=section, rare=rare, **settings)
+
+
+def argument(*declarations: str, help: str = "", section: str = "Input", **settings: Any) -> Any:
+    """``click.argument`` with a line of help."""
+    return click.argument(*declarations, cls=Argument, description=help, section=section, **settings)

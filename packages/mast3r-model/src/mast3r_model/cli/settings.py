@@ -1,0 +1,124 @@
+"""Where an option's value comes from: flag, environment, ``--config``, user file, default (spec 60 F2)."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from mast3r_model.errors import ConfigError
+from mast3r_model.plugins import suggestion
+
+_ORIGINS = "mast3r_model.cli.origins"
+
+
+def user_settings_file() -> Path:
+    """The user's own settings, such as ``~/.config/mast3r/config.toml``; it need not exist."""
+    return Path(click.get_app_dir("mast3r")) / "config.toml"
+
+
+def load_defaults(context: click.Context, words: Sequence[str], config: Path | None) -> None:
+    """Fill ``context.default_map`` from the user's file and from ``--config``.
+
+    Args:
+        context: of the command; its parameters say which keys are known.
+        words: the command's name, one or two words: the path of its table.
+        config: the file of ``--config``, if given.
+
+    Raises:
+        ConfigError: a file cannot be read, or names an option that the command does not have.
+    """
+    values: dict[str, object] = {}
+    origins: dict[str, str] = {}
+    user_file = user_settings_file()
+    for path in [user_file if user_file.is_file() else None, config]:
+        if path is not None:
+            found = _options(context, _table(read_settings(path), words, path), path)
+            values.update(found)
+            origins.update(dict.fromkeys(found, str(path)))
+    context.default_map = values
+    context.meta[_ORIGINS] = origins
+
+
+def read_settings(path: Path) -> Mapping[str, Any]:
+    """Read a settings file: TOML with a table per command, or what ``--show-config --json`` printed.
+
+    Raises:
+        ConfigError: the file is missing or is neither.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        if not text.lstrip().startswith("{"):
+            return tomllib.loads(text)
+        document = json.loads(text)
+        return document.get("result", document).get("settings", document)
+    except OSError as error:
+        raise ConfigError(f"settings file {path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, AttributeError) as error:
+        raise ConfigError(f"settings file {path} is not valid: {error}", "write it as TOML") from error
+
+
+def settings_with_origins(context: click.Context, hidden: frozenset[str]) -> dict[str, tuple[object, str]]:
+    """Every option's value and where it came from, by option name.
+
+    Args:
+        context: a parsed command.
+        hidden: parameter names to leave out.
+    """
+    found: dict[str, tuple[object, str]] = {}
+    for parameter in context.command.params:
+        name = parameter.name
+        if isinstance(parameter, click.Option) and name and name not in hidden and not parameter.hidden:
+            value = context.params.get(name)
+            found[_spelling(parameter)] = (value, _origin(context, parameter, name))
+    return found
+
+
+def _origin(context: click.Context, parameter: click.Parameter, name: str) -> str:
+    match context.get_parameter_source(name):
+        case ParameterSource.COMMANDLINE:
+            return "flag"
+        case ParameterSource.ENVIRONMENT:
+            return "environment"
+        case ParameterSource.DEFAULT_MAP:
+            return str(context.meta[_ORIGINS].get(name, "settings file"))
+    return "default"
+
+
+def _spelling(parameter: click.Parameter) -> str:
+    return max(parameter.opts, key=len).lstrip("-")
+
+
+def _table(tables: Mapping[str, Any], words: Sequence[str], path: Path) -> Mapping[str, Any]:
+    """The table of a command: ``[match]``, ``[models.info]`` or ``["models info"]``."""
+    found: Any = tables.get(" ".join(words))
+    if found is None:
+        found = tables
+        for word in words:
+            found = found.get(word, {}) if isinstance(found, Mapping) else {}
+    if not isinstance(found, Mapping):
+        raise ConfigError(f"settings file {path}: {'.'.join(words)} is not a table")
+    return found
+
+
+def _options(context: click.Context, table: Mapping[str, Any], path: Path) -> dict[str, object]:
+    known: dict[str, str] = {}
+    for parameter in context.command.params:
+        if isinstance(parameter, click.Option) and parameter.name:
+            known[parameter.name] = parameter.name
+            known.update({option.lstrip("-").replace("-", "_"): parameter.name for option in parameter.opts})
+    values: dict[str, object] = {}
+    for key, value in table.items():
+        name = known.get(key.replace("-", "_"))
+        if name is None:
+            command = context.command.name
+            raise ConfigError(
+                f"settings file {path}: {command} has no option {key!r}", suggestion(key, known.values())
+            )
+        values[name] = value
+    return values
