@@ -14,7 +14,8 @@ from mast3r_model import AsymmetricMASt3R, ConfigError, ModelConfig, PluginError
 OFFICIAL = (
     "AsymmetricMASt3R(pos_embed='RoPE100', patch_embed_cls='ManyAR_PatchEmbed', img_size=(512, 512), "
     "head_type='catmlp+dpt', output_mode='pts3d+desc24', depth_mode=('exp', -inf, inf), "
-    "conf_mode=('exp', 1, inf), enc_embed_dim=1024, enc_depth=24, enc_num_heads=16, dec_embed_dim=768, dec_depth=12, dec_num_heads=12, "
+    "conf_mode=('exp', 1, inf), "
+    "enc_embed_dim=1024, enc_depth=24, enc_num_heads=16, dec_embed_dim=768, dec_depth=12, dec_num_heads=12, "
     "two_confs=True, desc_conf_mode=('exp', 0, inf))"
 )
 MAST3R: dict[str, Any] = {

@@ -212,6 +212,32 @@ def test_orientations_must_agree_without_landscape_only() -> None:
         model(view, view)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("head_type", sorted(HEADS))
+@pytest.mark.parametrize("shapes_on", ["cpu", "cuda"])
+def test_cuda_equals_cpu(head_type: str, shapes_on: str) -> None:
+    """Mixed orientations and symmetrised batches, shapes on either device."""
+    model = build(head_type, **STORED)
+    mixed = torch.stack([photo(32, 48, 1), photo(32, 48, 2)])
+    shapes = torch.tensor([[32, 48], [48, 32]])
+    for instances in (["a", "b"], None):
+        views = [
+            {"img": mixed, "true_shape": shapes, "instance": instances},
+            {"img": mixed.flip(0), "true_shape": shapes.flip(0), "instance": instances and instances[::-1]},
+        ]
+        on_cuda = [{**view, "img": view["img"].cuda()} for view in views]
+        for view in on_cuda:
+            view["true_shape"] = view["true_shape"].to(shapes_on)
+        with torch.no_grad():
+            expected, found = model.cpu()(*views), model.cuda()(*on_cuda)
+        for one, other in zip(expected, found, strict=True):
+            for key, value in one.items():
+                torch.testing.assert_close(other[key].cpu(), value, rtol=1e-2, atol=1e-2)
+    features = model.encode([photo(32, 48, 1), photo(48, 32, 2)])
+    moved = [image.to("cpu") for image in features]
+    assert next(model.decode_pairs(moved, [(0, 1)])).pts3d1.device.type == "cuda"
+
+
 @settings(max_examples=50, deadline=None)
 @given(keys=st.lists(st.integers(0, 3), max_size=30), batch_size=st.integers(1, 5))
 def test_in_order(keys: list[int], batch_size: int) -> None:

@@ -99,7 +99,7 @@ class EncodedBatch:
             positions=_take(self.positions, rows),
             local=None if self.local is None else tuple(_take(maps, rows) for maps in self.local),
             image_shape=self.image_shape,
-            true_shape=self.true_shape[rows],
+            true_shape=_take(self.true_shape, rows),
         )
 
     def uniform_shape(self) -> tuple[int, int] | None:
