@@ -1,7 +1,6 @@
 """MASt3R and DUSt3R networks: models, checkpoints, images, inference, plugins, expressions, the command.
 
-Names are imported on first use (PEP 562), so that ``import mast3r_model`` and ``mast3r --help`` do not
-import torch.
+Names are imported on first use (PEP 562): neither ``import mast3r_model`` nor ``mast3r --help`` imports torch.
 """
 
 from __future__ import annotations
@@ -13,9 +12,7 @@ if TYPE_CHECKING:
     from .checkpoints import CheckpointInfo as CheckpointInfo
     from .checkpoints import KeyMismatchError as KeyMismatchError
     from .checkpoints import LoadReport as LoadReport
-    from .checkpoints import Location as Location
     from .checkpoints import ModelPreset as ModelPreset
-    from .checkpoints import StoredModel as StoredModel
     from .checkpoints import checkpoint_info as checkpoint_info
     from .checkpoints import convert as convert
     from .checkpoints import download as download
@@ -46,27 +43,27 @@ if TYPE_CHECKING:
     from .errors import PluginError as PluginError
     from .errors import UnsafeCheckpointError as UnsafeCheckpointError
     from .expressions import Expression as Expression
+    from .expressions import Term as Term
     from .expressions import parse_expression as parse_expression
     from .files import atomic_write as atomic_write
     from .files import output_error as output_error
     from .heads import HeadPair as HeadPair
     from .heads import HeadSpec as HeadSpec
+    from .heads import output_maps as output_maps
+    from .heads import tokens_to_map as tokens_to_map
     from .image_transform import ImageTransform as ImageTransform
     from .images import LoadedImage as LoadedImage
     from .images import apply_transform as apply_transform
     from .images import crop_and_resize_transform as crop_and_resize_transform
-    from .images import has_photo_suffix as has_photo_suffix
     from .images import load_image as load_image
     from .images import load_images as load_images
     from .images import load_mask as load_mask
     from .images import nearest_network_shape as nearest_network_shape
-    from .images import open_photo as open_photo
     from .images import read_rgb as read_rgb
     from .networks import AsymmetricCroCo3DStereo as AsymmetricCroCo3DStereo
     from .networks import AsymmetricMASt3R as AsymmetricMASt3R
     from .networks import EncodedBatch as EncodedBatch
     from .networks import EncodedImage as EncodedImage
-    from .networks import PairPrediction as PairPrediction
     from .pair_inference import collate_with_cat as collate_with_cat
     from .pair_inference import inference as inference
     from .pairs import make_pairs as make_pairs
@@ -78,15 +75,14 @@ if TYPE_CHECKING:
     from .plugins import plugin_manager as plugin_manager
     from .plugins import registry as registry
     from .plugins import temporary_plugin as temporary_plugin
+    from .predictions import PairPrediction as PairPrediction
 
 _MODULES = {
     "checkpoints": (
         "CheckpointInfo",
         "KeyMismatchError",
         "LoadReport",
-        "Location",
         "ModelPreset",
-        "StoredModel",
         "checkpoint_info",
         "convert",
         "download",
@@ -101,7 +97,13 @@ _MODULES = {
         "save_pth",
     ),
     "config": ("ModelConfig",),
-    "device": ("Precision", "available_devices", "cpu_threads", "resolve_device", "resolve_precision"),
+    "device": (
+        "Precision",
+        "available_devices",
+        "cpu_threads",
+        "resolve_device",
+        "resolve_precision",
+    ),
     "errors": (
         "CheckpointError",
         "ConfigError",
@@ -115,31 +117,43 @@ _MODULES = {
         "PluginError",
         "UnsafeCheckpointError",
     ),
-    "expressions": ("Expression", "parse_expression"),
-    "files": ("atomic_write", "output_error"),
-    "heads": ("HeadPair", "HeadSpec"),
+    "expressions": (
+        "Expression",
+        "Term",
+        "parse_expression",
+    ),
+    "files": (
+        "atomic_write",
+        "output_error",
+    ),
+    "heads": (
+        "HeadPair",
+        "HeadSpec",
+        "output_maps",
+        "tokens_to_map",
+    ),
     "image_transform": ("ImageTransform",),
     "images": (
         "LoadedImage",
         "apply_transform",
         "crop_and_resize_transform",
-        "has_photo_suffix",
         "load_image",
         "load_images",
         "load_mask",
         "nearest_network_shape",
-        "open_photo",
         "read_rgb",
     ),
-    "pair_inference": ("collate_with_cat", "inference"),
-    "pairs": ("make_pairs",),
     "networks": (
         "AsymmetricCroCo3DStereo",
         "AsymmetricMASt3R",
         "EncodedBatch",
         "EncodedImage",
-        "PairPrediction",
     ),
+    "pair_inference": (
+        "collate_with_cat",
+        "inference",
+    ),
+    "pairs": ("make_pairs",),
     "plugins": (
         "CommandSpec",
         "Registry",
@@ -150,6 +164,7 @@ _MODULES = {
         "registry",
         "temporary_plugin",
     ),
+    "predictions": ("PairPrediction",),
 }
 
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
