@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -39,10 +40,14 @@ class ToyPairs(DatasetAlgebra):
         length: number of pairs.
         noise: strength of noise from torch's global generator, as a transform's.
         nan_at: the item whose image holds a NaN.
+        delay: seconds that an item takes to make.
     """
 
-    def __init__(self, length: int, *, noise: float = 0.0, nan_at: int | None = None) -> None:
+    def __init__(
+        self, length: int, *, noise: float = 0.0, nan_at: int | None = None, delay: float = 0.0
+    ) -> None:
         self.length = length
+        self.delay = delay
         self.noise = noise
         self.nan_at = nan_at
         self.resolutions = [(WIDTH, HEIGHT)]
@@ -52,6 +57,7 @@ class ToyPairs(DatasetAlgebra):
 
     def __getitem__(self, index: Any) -> list[dict[str, Any]]:
         number = index[0] if isinstance(index, tuple) else index
+        time.sleep(self.delay)
         rng = np.random.default_rng(number)
         texture = rng.uniform(-1, 1, (3, HEIGHT, WIDTH + 8)).astype(np.float32)
         depth = np.float32(rng.uniform(1, 3))

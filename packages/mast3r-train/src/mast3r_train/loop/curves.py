@@ -34,8 +34,11 @@ def plot_curves(steps_file: Path, log_file: Path, picture: Path) -> None:
         return
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
-    figure = Figure(figsize=(5 * columns, 3 * rows), layout="constrained")
+    figure = Figure(figsize=(5 * columns, 3 * rows))
     FigureCanvasAgg(figure)
+    # Given margins: matplotlib's automatic layouts draw everything twice.
+    edge = 0.5 / (3 * rows)
+    figure.subplots_adjust(0.2 / columns, edge, 0.99, 1 - edge / 2, wspace=0.2, hspace=0.35)
     for place, name in enumerate(names, 1):
         axes = figure.add_subplot(rows, columns, place)
         if name in train:
@@ -95,17 +98,18 @@ def _test_curves(log: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Curve]
         for key, value in latest[epoch].items():
             if not key.endswith("_med") or key.startswith("train_") or not isinstance(value, int | float):
                 continue
-            test, _, name = _split_test_key(key.removesuffix("_med"), latest[epoch])
+            test, name = _split_test_key(key.removesuffix("_med"), latest[epoch])
             epochs, values = curves.setdefault(name, {}).setdefault(test, ([], []))
             epochs.append(float(epoch))
             values.append(float(value))
     return {name: dict(tests) for name, tests in curves.items()}
 
 
-def _split_test_key(key: str, line: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Split ``<test>_<quantity>``; the tests are known by their ``<test>_loss_med``."""
-    tests = [name.removesuffix("_loss_med") for name in line if name.endswith("_loss_med")]
-    for test in sorted(tests, key=len, reverse=True):
+def _split_test_key(key: str, line: Mapping[str, Any]) -> tuple[str, str]:
+    """Split ``<test>_<quantity>``: the tests are known by their ``<test>_loss_med``."""
+    endings = (name.removesuffix("_loss_med") for name in line if name.endswith("_loss_med"))
+    # "Scenes_matching_conf_loss_med" looks like a test named "Scenes_matching_conf": the shortest is the test.
+    for test in sorted(endings, key=len):
         if key.startswith(test + "_"):
-            return test, "_", key.removeprefix(test + "_")
-    return "test", "_", key
+            return test, key.removeprefix(test + "_")
+    return "test", key

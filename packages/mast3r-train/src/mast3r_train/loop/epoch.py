@@ -189,7 +189,5 @@ def evaluate_one_epoch(
     }
 
 
-
-
 def _what_happened(what: str, epoch: int, step: int, lr: float, result: BatchLoss) -> NotFinite:
     return NotFinite(what=what, epoch=epoch, step=step, lr=lr, loss=result.value, details=result.details)

@@ -31,7 +31,7 @@ class RunLog:
       are null.
     - ``steps.jsonl``: one JSON object per ``print_freq`` micro-steps.
     - TensorBoard events, every ``accum_iter * print_freq`` micro-steps at step ``1000 * epoch``.
-    - ``curves.png``: both files drawn, at each epoch index.
+    - ``curves.png``: both files drawn, at each evaluation.
 
     Args:
         folder: the run's output folder.
@@ -102,7 +102,8 @@ class RunLog:
         for name, stats in tests.items():
             LOGGER.info("after epoch %d, %s: %s", epoch, name, _numbers(stats, suffix="_avg"))
         self._since, self._pairs = time.monotonic(), 0
-        plot_curves(self.folder / STEPS_NAME, self.folder / LOG_NAME, self.folder / CURVES_NAME)
+        if tests:
+            plot_curves(self.folder / STEPS_NAME, self.folder / LOG_NAME, self.folder / CURVES_NAME)
 
     def _append(self, name: str, line: Mapping[str, Any]) -> None:
         with open(self.folder / name, "a", encoding="utf-8") as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -103,6 +104,7 @@ def train(config: TrainConfig, *, stop: StopRequest | None = None) -> TrainingRe
 def build_parts(config: TrainConfig, ranks: Ranks) -> TrainingParts:
     """Build data, model, losses and optimizer from the settings, in upstream's order (spec 40 section 9.1)."""
     precision = resolve_precision(config.device, _AMP_DTYPES[config.amp])  # type: ignore[arg-type]
+    random.seed(config.seed + ranks.rank)
     torch.manual_seed(config.seed + ranks.rank)
     np.random.seed(config.seed + ranks.rank)
     torch.backends.cudnn.benchmark = not config.disable_cudnn_benchmark
