@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from curope import rope2d
+
 
 def token_positions(
     batch: int, height: int, width: int, device: torch.device | str | None = None
@@ -50,30 +52,10 @@ class RoPE2D(nn.Module):
         positions: Int[Tensor, "batch tokens 2"],
     ) -> Float[Tensor, "batch heads tokens head_dim"]:
         """Rotate queries or keys by their positions; the head dimension must be a multiple of 4."""
-        return _rope2d(tokens, positions, self.base, self.F0)
+        return rope2d(tokens, positions, self.base, self.F0)
 
     def extra_repr(self) -> str:
         return f"freq={self.base:g}, F0={self.F0:g}"
-
-
-def _rope2d(tokens: Tensor, positions: Tensor, base: float, f0: float) -> Tensor:
-    # TEMPORARY twin until curope lands.
-    try:
-        from curope import rope2d
-    except ImportError:
-        pass
-    else:
-        return rope2d(tokens, positions, base, f0)
-    quarter = tokens.shape[-1] // 4
-    dtype = torch.float64 if tokens.dtype == torch.float64 else torch.float32
-    steps = torch.arange(0, 2 * quarter, 2, dtype=dtype, device=tokens.device)
-    w = f0 / base ** (steps / (2 * quarter))
-    theta = positions.to(dtype)[:, None, :, :, None] * w
-    cos, sin = theta.cos(), theta.sin()
-    uv = tokens.to(dtype).unflatten(-1, (2, 2, quarter))
-    u, v = uv[..., 0, :], uv[..., 1, :]
-    out = torch.stack([u * cos - v * sin, v * cos + u * sin], dim=-2)
-    return out.flatten(-3).to(tokens.dtype)
 
 
 def rope_from_name(pos_embed: str) -> RoPE2D | None:
