@@ -63,6 +63,15 @@ def test_epoch_reaches_every_dataset() -> None:
     assert (a.epochs, b.epochs) == ([5], [5])
 
 
+def test_items_are_located_in_the_datasets_without_operators() -> None:
+    a, b = Letters("A", 4), Letters("B", 4)
+    dataset = 20 @ (2 * a + b)
+    for index in range(20):
+        leaf, own = dataset.locate((index, 1))
+        assert leaf in (a, b)
+        assert leaf[own] == dataset[index, 1]
+
+
 def test_a_subset_before_any_epoch_is_epoch_0() -> None:
     fresh, told = 5 @ Letters("A", 7), 5 @ Letters("A", 7)
     told.set_epoch(0)

@@ -71,7 +71,7 @@ def test_value_details_and_gradients(
     value, details = criterion(**batch_arguments(batch), **options)
 
     tolerance = 5e-3 if "float16" in case["expr"] else 1e-5
-    assert float(value) == pytest.approx(case.get("value_correct", case["value"]), rel=tolerance, nan_ok=True)
+    assert value.item() == pytest.approx(case.get("value_correct", case["value"]), rel=tolerance, nan_ok=True)
     assert list(details) == list(case["details"])
     for key, expected in case["details"].items():
         assert float(details[key]) == pytest.approx(float(expected), rel=tolerance, nan_ok=True), key
@@ -80,6 +80,18 @@ def test_value_details_and_gradients(
     if case["grads"]:
         value.backward()
     assert_gradients(case, batch, full_gradients)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("number", [3, 13, 33, 42, 54])
+def test_values_on_a_gpu(number: int, goldens: Goldens, batch: Batch) -> None:
+    case = json.loads(goldens("train/losses/cases.json").read_text())[number]
+    options = call_options(case, batch)
+    on_gpu = {name: {key: value.cuda() for key, value in view.items()} for name, view in batch.items()}
+    value, details = parse_expression(case["expr"]).build(["losses"])(**on_gpu, **options)
+    assert value.item() == pytest.approx(case["value"], rel=1e-4)
+    for key, expected in case["details"].items():
+        assert float(details[key]) == pytest.approx(float(expected), rel=1e-4), key
 
 
 def batch_arguments(batch: Batch) -> Batch:
