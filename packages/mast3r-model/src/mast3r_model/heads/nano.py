@@ -5,6 +5,8 @@ Local texture reaches the descriptors through the convolutional stem; the tokens
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -110,4 +112,6 @@ def nano_heads(spec: HeadSpec) -> HeadPair:
     spec.require_descriptors("nano")
     if spec.patch_size % 4:
         raise ConfigError(f"head 'nano' needs a patch_size that is a multiple of 4, got {spec.patch_size}")
-    return HeadPair(NanoHead(spec), NanoHead(spec), LocalStem())
+    head = NanoHead(spec)
+    # Both heads start equal, as both decoders do: equal texture has equal descriptors from the first step on.
+    return HeadPair(head, deepcopy(head), LocalStem())

@@ -1,0 +1,35 @@
+"""Depth maps to points (spec 40 section 3.8)."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def camera_points(
+    depth: Float[Tensor, "*batch height width"], intrinsics: Float[Tensor, "*batch 3 3"]
+) -> Float[Tensor, "*batch height width 3"]:
+    """Points of all pixels in the camera's frame, in the depth's unit.
+
+    Args:
+        depth: z of each pixel.
+        intrinsics: zero skew, pixel centres at integers.
+    """
+    height, width = depth.shape[-2:]
+    z = depth.double()
+    K = intrinsics.double()[..., None, None]
+    x = (torch.arange(width, device=depth.device) - K[..., 0, 2, :, :]) * z / K[..., 0, 0, :, :]
+    y = (torch.arange(height, device=depth.device)[:, None] - K[..., 1, 2, :, :]) * z / K[..., 1, 1, :, :]
+    return torch.stack([x, y, z], dim=-1).to(depth.dtype)
+
+
+def world_points(
+    depth: Float[Tensor, "*batch height width"],
+    intrinsics: Float[Tensor, "*batch 3 3"],
+    cam2world: Float[Tensor, "*batch 4 4"],
+) -> Float[Tensor, "*batch height width 3"]:
+    """Points of all pixels in the world's frame; meaningless where the depth is unknown."""
+    points = camera_points(depth, intrinsics)
+    rotation = cam2world[..., None, :3, :3].transpose(-1, -2)
+    return points @ rotation + cam2world[..., None, None, :3, 3]

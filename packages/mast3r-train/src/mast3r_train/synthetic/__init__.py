@@ -1,0 +1,25 @@
+"""Random scenes and their renderer (spec 70)."""
+
+from .camera_effects import photograph
+from .primitives import Scene, SceneBatch
+from .rendering import RenderedViews, render
+from .scenes import make_scene
+from .textures import TextureBank, load_bank
+from .tracing import Cameras
+from .viewpoints import Lens, intrinsics_for, look_at, sample_pairs
+
+__all__ = [
+    "Cameras",
+    "Lens",
+    "RenderedViews",
+    "Scene",
+    "SceneBatch",
+    "TextureBank",
+    "intrinsics_for",
+    "load_bank",
+    "look_at",
+    "make_scene",
+    "photograph",
+    "render",
+    "sample_pairs",
+]
