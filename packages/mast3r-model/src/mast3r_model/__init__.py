@@ -1,6 +1,6 @@
 """MASt3R and DUSt3R networks: models, checkpoints, images, inference, plugins, expressions, the command.
 
-Names are imported on first use (PEP 562): neither ``import mast3r_model`` nor ``mast3r --help`` imports torch.
+Names are imported on first use (PEP 562): ``mast3r --help`` imports no torch.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import click
 from mast3r_model.errors import OutputError
 
 from .context import CommandContext
-from .parameters import Function, option
+from .parameters import Decorator, Function, option
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -179,7 +179,7 @@ def model_options(function: Function) -> Function:
 
 def output_option(
     *, help: str, default: Path | None = None, required: bool = False, metavar: str = "PATH"
-) -> Callable[[Function], Function]:
+) -> Decorator:
     """Add ``-o/--output`` and ``--overwrite``: keywords ``output: Path | None`` and ``overwrite: bool``."""
 
     def decorate(function: Function) -> Function:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import click
 
 Function = TypeVar("Function", bound=Callable[..., object])
+
+
+class Decorator(Protocol):
+    """Takes a function and returns it, with a parameter added."""
+
+    def __call__(self, function: Function, /) -> Function: ...
+
 
 LAST_SECTIONS = ("Output", "Model and device", "Common")
 
@@ -48,11 +55,11 @@ class Argument(click.Argument):
         self.section = section
 
 
-def option(*declarations: str, section: str = "Options", rare: bool = False, **settings: Any) -> Any:
+def option(*declarations: str, section: str = "Options", rare: bool = False, **settings: Any) -> Decorator:
     """``click.option`` with a heading; the default is always shown in the help."""
     return click.option(*declarations, cls=Option, section=section, rare=rare, **settings)
 
 
-def argument(*declarations: str, help: str = "", section: str = "Input", **settings: Any) -> Any:
+def argument(*declarations: str, help: str = "", section: str = "Input", **settings: Any) -> Decorator:
     """``click.argument`` with a line of help."""
     return click.argument(*declarations, cls=Argument, description=help, section=section, **settings)

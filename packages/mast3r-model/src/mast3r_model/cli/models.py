@@ -1,0 +1,136 @@
+"""``mast3r models``: list, describe, fetch, convert and find checkpoints."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+import click
+
+from mast3r_model.plugins import registry
+
+from .cache import is_cached
+from .command import command
+from .context import CommandContext
+from .options import complete_model, refuse_existing
+from .parameters import argument, option
+
+if TYPE_CHECKING:
+    from mast3r_model import CheckpointInfo, ModelPreset
+
+
+@command("list", examples=["mast3r models list", "mast3r models list --json"])
+def list_models(context: CommandContext) -> None:
+    """Checkpoints known by name: description, licence, and whether they are on this disk."""
+    presets = registry("models")
+    rows = []
+    for name in presets.names():
+        preset = cast("ModelPreset", presets[name])
+        here = Path(preset.location).exists() or is_cached(preset.location)
+        facts = {**dataclasses.asdict(preset), "here": here, "plugin": presets.owner(name)}
+        rows.append({"name": name, **facts})
+    context.result(models=rows)
+    for row in rows:
+        state = "on this disk" if row["here"] else "to download"
+        context.say(f"{row['name']}\n    {row['description']}; {row['licence']}; {state}")
+
+
+@command("info", examples=["mast3r models info nano", "mast3r models info checkpoint.pth --json"])
+@argument("model", shell_complete=complete_model, help="Preset, hub id, folder or file.")
+@option("--offline", is_flag=True, help="Download nothing.", section="Model and device")
+def info(context: CommandContext, model: str, offline: bool) -> None:
+    """What a checkpoint holds: configuration, number of parameters, licence, size."""
+    _work_offline(offline)
+    from mast3r_model import checkpoint_info
+
+    found = checkpoint_info(model)
+    context.result(vars(found))
+    context.result(config=found.config.to_dict() if found.config else None)
+    for name, value in _facts(found):
+        context.say(f"{name:<13} {value}")
+    for name, value in found.keywords.items():
+        context.say(f"  {name} = {value!r}")
+
+
+@command("download", examples=["mast3r models download DUSt3R_ViTLarge_BaseDecoder_512_dpt"])
+@argument("model", shell_complete=complete_model, help="Preset or hub id.")
+def download(context: CommandContext, model: str) -> None:
+    """Fetch a checkpoint from the Hugging Face hub, or a newer version of it; print its folder."""
+    from mast3r_model import download as fetch
+
+    with context.timed("download"):
+        folder = fetch(model)
+    context.result(path=folder)
+    context.say(str(folder))
+
+
+@command("path", examples=["mast3r models path nano", 'ls "$(mast3r models path nano)"'])
+@argument("model", shell_complete=complete_model, help="Preset, hub id, folder or file.")
+@option("--offline", is_flag=True, help="Download nothing.", section="Model and device")
+def path(context: CommandContext, model: str, offline: bool) -> None:
+    """Where a checkpoint lies on this disk; it is downloaded first if need be."""
+    _work_offline(offline)
+    from mast3r_model import local_path
+
+    found = local_path(model)
+    context.result(path=found)
+    context.say(str(found))
+
+
+@command(
+    "convert",
+    examples=[
+        "mast3r models convert checkpoint.pth my-model/",
+        "mast3r models convert my-model/ my-model.pth",
+    ],
+)
+@argument("source", shell_complete=complete_model, help="Preset, hub id, folder or file.")
+@argument("destination", type=click.Path(path_type=Path), help="A folder, or a file ending in .pth.")
+@option(
+    "--stored-dtype",
+    type=click.Choice(["fp32", "fp16"]),
+    default="fp32",
+    help="Of the stored numbers; fp16 for folders only.",
+    section="Output",
+)
+@option("--overwrite", is_flag=True, help="Replace what is there.", section="Output")
+def convert(
+    context: CommandContext,
+    source: str,
+    destination: Path,
+    stored_dtype: Literal["fp32", "fp16"],
+    overwrite: bool,
+) -> None:
+    """Rewrite a checkpoint: a .pth file as a folder with config.json and model.safetensors, or back."""
+    refuse_existing(destination, overwrite=overwrite)
+    from mast3r_model import convert as rewrite
+
+    with context.timed("convert"):
+        written = rewrite(source, destination, dtype=stored_dtype)
+    context.result(path=written)
+    context.say(f"written: {written}")
+    context.note(f"next: mast3r models info {written}")
+
+
+def _facts(found: CheckpointInfo) -> list[tuple[str, str]]:
+    facts = [
+        ("file", str(found.path)),
+        ("size", f"{found.file_bytes / 1e6:,.1f} MB"),
+        ("architecture", found.architecture or "unknown"),
+        ("parameters", f"{found.parameters:,}"),
+        ("tensors", f"{found.keys:,} ({', '.join(found.dtypes)})"),
+        ("licence", found.licence or "unknown"),
+    ]
+    if found.training:
+        facts.append(("training", ", ".join(found.training)))
+    if found.epoch is not None:
+        facts.append(("epoch", str(found.epoch)))
+    return facts
+
+
+def _work_offline(offline: bool) -> None:
+    """The hub's library reads this variable when it is imported, so it comes before that."""
+    if offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
