@@ -16,9 +16,6 @@ from torch import Tensor
 
 from croco_backbone import CroCoNet
 
-TOKEN_TOLERANCE = {"atol": 5e-5, "rtol": 1e-4}
-"""Of tokens and maps, from the goldens' README."""
-
 
 @dataclass(frozen=True)
 class GoldenCroCo:
