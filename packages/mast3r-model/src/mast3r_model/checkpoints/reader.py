@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import pickletools
+import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,11 @@ from mast3r_model.expressions import parse_expression
 
 CROCO = "CroCoNet"
 """The pretraining network's name in model strings."""
+
+_HARMLESS = re.compile(
+    r"collections\.OrderedDict|argparse\.Namespace|torch\.\w+Storage|torch\._utils\._rebuild_tensor(_v2)?"
+)
+"""What pickles of plain state dicts import."""
 
 _Global = type[Any] | Callable[..., Any]
 
@@ -137,34 +143,37 @@ def _refuse(path: Path, error: pickle.UnpicklingError) -> NoReturn:
             f"refused to load {path}: its pickle wants to use {', '.join(unsafe)}, which could run any code",
             hint="get the checkpoint as .safetensors, or from a source that you trust",
         ) from None
-    raise _damaged(path, error) from None
+    # The first lines of torch's message are advice to switch the protection off.
+    reason = re.search(r"WeightsUnpickler error: (.+)", str(error))
+    raise _damaged(path, ValueError(reason[1] if reason else "not written by torch.save")) from None
 
 
 def _unsafe_globals(path: Path) -> list[str]:
     """Names that a pickle would import beyond the allowed ones, found without running it."""
-    if zipfile.is_zipfile(path):
-        try:
-            return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-        except (ValueError, RuntimeError, pickle.UnpicklingError):
-            return []
-    return sorted(_globals_of_plain_pickle(path))
-
-
-def _globals_of_plain_pickle(path: Path) -> set[str]:
-    names: set[str] = set()
-    texts: list[str] = []
+    if not zipfile.is_zipfile(path):
+        return sorted(name for name in _globals_of_pickles(path) if not _HARMLESS.fullmatch(name))
     try:
-        with open(path, "rb") as file:
-            for opcode, argument, _ in pickletools.genops(file):
-                if opcode.name == "GLOBAL":
-                    names.add(str(argument).replace(" ", "."))
-                elif opcode.name == "STACK_GLOBAL":
-                    names.add(".".join(texts[-2:]))
-                elif isinstance(argument, str):
-                    texts.append(argument)
-    except ValueError:  # no pickle, or a cut one: what was seen before counts
-        pass
-    return names
+        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except (ValueError, RuntimeError, pickle.UnpicklingError):
+        return []
+
+
+def _globals_of_pickles(path: Path) -> set[str]:
+    """Names that the pickles at a file's start would import; PyTorch before 1.6 wrote several in a row."""
+    names: set[str] = set()
+    with open(path, "rb") as file:
+        while True:
+            texts: list[str] = []
+            try:
+                for opcode, argument, _ in pickletools.genops(file):
+                    if opcode.name == "GLOBAL":
+                        names.add(str(argument).replace(" ", "."))
+                    elif opcode.name == "STACK_GLOBAL":
+                        names.add(".".join(texts[-2:]))
+                    elif isinstance(argument, str):
+                        texts.append(argument)
+            except ValueError:  # the end, or raw tensor data, or no pickle at all: what was seen counts
+                return names
 
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:
