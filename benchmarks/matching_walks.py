@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mast3r_match import HeadPair, MatchOptions, match_symmetric, nearest_neighbors
+from mast3r_match import DescriptorMaps, MatchOptions, match_symmetric, nearest_neighbors
 
 Result = TypeVar("Result")
 PLAIN_TILE = 8192
@@ -70,7 +70,7 @@ def plain_walk(map1: Tensor, map2: Tensor, step: int, round_trips: int = 10) -> 
     return u[~active], v[~active]
 
 
-def plain_correspondences(passes: list[HeadPair], step: int) -> tuple[np.ndarray, np.ndarray]:
+def plain_correspondences(passes: list[DescriptorMaps], step: int) -> tuple[np.ndarray, np.ndarray]:
     """Spec 20 section 5.1: unique pairs (flat pixel of image 0, of image 1), sorted, and confidences."""
     pixels, confidence = [], []
     for maps in passes:
@@ -84,7 +84,7 @@ def plain_correspondences(passes: list[HeadPair], step: int) -> tuple[np.ndarray
     return unique, np.concatenate(confidence)[first]
 
 
-def synthetic_passes(height: int, width: int, dim: int = 24, seed: int = 0) -> list[HeadPair]:
+def synthetic_passes(height: int, width: int, dim: int = 24, seed: int = 0) -> list[DescriptorMaps]:
     """Two decodings of a pair whose second image shows the first one's smooth field shifted and stretched."""
     generator = torch.Generator().manual_seed(seed)
     y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
@@ -109,7 +109,9 @@ def synthetic_passes(height: int, width: int, dim: int = 24, seed: int = 0) -> l
     def confidence() -> Tensor:
         return 1 + torch.rand(height, width, generator=generator)
 
-    return [HeadPair(descriptors(field), descriptors(moved), confidence(), confidence()) for _ in range(2)]
+    return [
+        DescriptorMaps(descriptors(field), descriptors(moved), confidence(), confidence()) for _ in range(2)
+    ]
 
 
 def timed(function: Callable[[], Result]) -> tuple[float, Result]:

@@ -9,17 +9,28 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .coarse_to_fine import crop_slice as crop_slice
+    from .coarse_to_fine import crop_tag as crop_tag
+    from .coarse_to_fine import crop_to_homography as crop_to_homography
+    from .coarse_to_fine import match_coarse_to_fine as match_coarse_to_fine
+    from .coarse_to_fine import rectify_crop as rectify_crop
+    from .coarse_to_fine import select_pairs_of_crops as select_pairs_of_crops
+    from .coarse_to_fine import select_windows as select_windows
     from .correspondences import Correspondences as Correspondences
-    from .correspondences import HeadPair as HeadPair
-    from .correspondences import MatchOptions as MatchOptions
+    from .correspondences import DescriptorMaps as DescriptorMaps
     from .correspondences import match_confident_pixels as match_confident_pixels
     from .correspondences import match_maps as match_maps
     from .correspondences import match_symmetric as match_symmetric
+    from .matches import Matches as Matches
+    from .matching import match_images as match_images
+    from .matching import match_pairs as match_pairs
     from .merge import merge_corres as merge_corres
     from .nearest import BACKENDS as BACKENDS
     from .nearest import DescriptorIndex as DescriptorIndex
     from .nearest import NearestNeighbors as NearestNeighbors
     from .nearest import nearest_neighbors as nearest_neighbors
+    from .options import MatchOptions as MatchOptions
+    from .predictions import match_prediction as match_prediction
     from .reciprocal import ReciprocalMatches as ReciprocalMatches
     from .reciprocal import reciprocal_nearest_neighbors as reciprocal_nearest_neighbors
     from .upstream import bruteforce_reciprocal_nns as bruteforce_reciprocal_nns
@@ -27,25 +38,60 @@ if TYPE_CHECKING:
     from .upstream import extract_correspondences as extract_correspondences
     from .upstream import extract_correspondences_nonsym as extract_correspondences_nonsym
     from .upstream import fast_reciprocal_NNs as fast_reciprocal_NNs
+    from .verify import Verification as Verification
+    from .verify import verify_matches as verify_matches
+    from .viz import draw_matches as draw_matches
+    from .viz import save_match_picture as save_match_picture
 
 _MODULES = {
+    "coarse_to_fine": (
+        "crop_slice",
+        "crop_tag",
+        "crop_to_homography",
+        "match_coarse_to_fine",
+        "rectify_crop",
+        "select_pairs_of_crops",
+        "select_windows",
+    ),
     "correspondences": (
         "Correspondences",
-        "HeadPair",
-        "MatchOptions",
+        "DescriptorMaps",
         "match_confident_pixels",
         "match_maps",
         "match_symmetric",
     ),
+    "matches": ("Matches",),
+    "matching": (
+        "match_images",
+        "match_pairs",
+    ),
     "merge": ("merge_corres",),
-    "nearest": ("BACKENDS", "DescriptorIndex", "NearestNeighbors", "nearest_neighbors"),
-    "reciprocal": ("ReciprocalMatches", "reciprocal_nearest_neighbors"),
+    "nearest": (
+        "BACKENDS",
+        "DescriptorIndex",
+        "NearestNeighbors",
+        "nearest_neighbors",
+    ),
+    "options": ("MatchOptions",),
+    "predictions": ("match_prediction",),
+    "reciprocal": (
+        "ReciprocalMatches",
+        "reciprocal_nearest_neighbors",
+    ),
     "upstream": (
         "bruteforce_reciprocal_nns",
         "cdistMatcher",
         "extract_correspondences",
         "extract_correspondences_nonsym",
         "fast_reciprocal_NNs",
+    ),
+    "verify": (
+        "Verification",
+        "verify_matches",
+    ),
+    "viz": (
+        "draw_matches",
+        "save_match_picture",
     ),
 }
 

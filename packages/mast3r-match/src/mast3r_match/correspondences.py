@@ -13,12 +13,13 @@ from torch import Tensor
 from mast3r_model import InputError
 
 from .merge import unique_pairs
-from .nearest import BackendName, Metric, NeighborTables, Precision, nearest_neighbors, neighbor_tables
+from .nearest import Metric, NeighborTables, nearest_neighbors, neighbor_tables
+from .options import MatchOptions
 from .reciprocal import GRID_ROUND_TRIPS, grid_seeds, reciprocal_walk
 
 
 @dataclass(frozen=True)
-class HeadPair:
+class DescriptorMaps:
     """Descriptors of both images of a pair from one decoding of it.
 
     Attributes:
@@ -50,27 +51,6 @@ class Correspondences:
 
 
 @dataclass(frozen=True)
-class MatchOptions:
-    """How descriptor maps are matched.
-
-    Attributes:
-        subsample: step of the grid of seeds; 1 (or 0) for all mutual nearest neighbours.
-        pixel_tol: above 0, one round trip that may end this many pixels away from its seed.
-        metric: ``dot`` or ``l2``.
-        precision: of the descriptors' values.
-        backend: who computes; see `nearest_neighbors`.
-        threads: CPU threads; None for torch's own number.
-    """
-
-    subsample: int = 8
-    pixel_tol: float = 0.0
-    metric: Metric = "dot"
-    precision: Precision = "fp32"
-    backend: BackendName = "auto"
-    threads: int | None = None
-
-
-@dataclass(frozen=True)
 class _Walked:
     """Flat pixels and confidences found by the walks of one head pair, not yet merged."""
 
@@ -81,7 +61,7 @@ class _Walked:
 
 
 def _walk_both_ways(
-    maps: HeadPair,
+    maps: DescriptorMaps,
     options: MatchOptions,
     allowed0: Bool[Tensor, "h0 w0"] | None,
     allowed1: Bool[Tensor, "h1 w1"] | None,
@@ -141,7 +121,7 @@ def _xy(flat: Int[np.ndarray, " n"], width: int, like: Tensor) -> Int[Tensor, "n
 
 @torch.no_grad()
 def match_maps(
-    maps: HeadPair,
+    maps: DescriptorMaps,
     *,
     options: MatchOptions | None = None,
     allowed0: Bool[Tensor, "h0 w0"] | None = None,
@@ -163,7 +143,7 @@ def match_maps(
 
 @torch.no_grad()
 def match_symmetric(
-    passes: Sequence[HeadPair],
+    passes: Sequence[DescriptorMaps],
     *,
     options: MatchOptions | None = None,
     allowed0: Bool[Tensor, "h0 w0"] | None = None,
@@ -186,13 +166,13 @@ def match_symmetric(
     return _merge(walked, _widths(passes[0]), symmetric=True)
 
 
-def _widths(maps: HeadPair) -> tuple[int, int]:
+def _widths(maps: DescriptorMaps) -> tuple[int, int]:
     return maps.confidence0.shape[1], maps.confidence1.shape[1]
 
 
 @torch.no_grad()
 def match_confident_pixels(
-    maps: HeadPair, *, min_confidence: float, metric: Metric = "dot"
+    maps: DescriptorMaps, *, min_confidence: float, metric: Metric = "dot"
 ) -> Correspondences:
     """All mutual nearest neighbours among the pixels that are confident enough (spec 20 section 5.3).
 

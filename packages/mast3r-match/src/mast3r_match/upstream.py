@@ -11,9 +11,10 @@ from torch import Tensor
 
 from mast3r_model import InputError, resolve_device
 
-from .correspondences import HeadPair, MatchOptions, match_maps, match_symmetric
+from .correspondences import DescriptorMaps, match_maps, match_symmetric
 from .merge import XYOutput, merge_corres
 from .nearest import BackendName, Metric, nearest_neighbors, neighbor_tables
+from .options import MatchOptions
 from .reciprocal import GRID_ROUND_TRIPS, grid_seeds, point_seeds, reciprocal_walk
 
 Array = Tensor | np.ndarray
@@ -160,7 +161,7 @@ def extract_correspondences(
     device = feats[0].device if device is None else device
     d11, d21, d22, d12 = (_tensor(values, device) for values in feats)
     q11, q21, q22, q12 = (_tensor(values, device) for values in qonfs)
-    passes = [HeadPair(d11, d21, q11, q21), HeadPair(d12, d22, q12, q22)]
+    passes = [DescriptorMaps(d11, d21, q11, q21), DescriptorMaps(d12, d22, q12, q22)]
     found = match_symmetric(passes, options=_options(subsample, 0, ptmap_key))
     return found.xy0, found.xy1, found.confidence
 
@@ -177,7 +178,7 @@ def extract_correspondences_nonsym(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Correspondences of a pair decoded once (spec 20 section 5.2); see `extract_correspondences`."""
     device = A.device if device is None else device
-    maps = HeadPair(*(_tensor(values, device) for values in (A, B, confA, confB)))
+    maps = DescriptorMaps(*(_tensor(values, device) for values in (A, B, confA, confB)))
     found = match_maps(maps, options=_options(subsample, pixel_tol, ptmap_key))
     return found.xy0, found.xy1, found.confidence
 
