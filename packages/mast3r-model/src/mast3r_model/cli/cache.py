@@ -85,7 +85,7 @@ def downloaded() -> list[CachedRepoInfo]:
 def _scan() -> HFCacheInfo | None:
     from huggingface_hub import scan_cache_dir
 
-    return scan_cache_dir() if cache_folder().is_dir() else None
+    return scan_cache_dir(cache_folder()) if cache_folder().is_dir() else None
 
 
 def _chosen(names: tuple[str, ...]) -> list[CachedRepoInfo]:

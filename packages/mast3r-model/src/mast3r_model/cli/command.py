@@ -130,7 +130,9 @@ def common_options() -> list[Option]:
     common: dict[str, Any] = {"section": "Common"}
     return [
         Option(["-q", "--quiet"], is_flag=True, help="Print errors and results only.", **common),
-        Option(["-v", "--verbose"], count=True, help="Say more; twice: still more.", **common),
+        Option(
+            ["-v", "--verbose"], count=True, show_default=False, help="Say more; twice: still more.", **common
+        ),
         Option(
             ["--color"],
             type=click.Choice(["auto", "always", "never"]),

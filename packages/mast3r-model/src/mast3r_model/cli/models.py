@@ -28,13 +28,11 @@ def list_models(context: CommandContext) -> None:
     rows = []
     for name in presets.names():
         preset = cast("ModelPreset", presets[name])
-        here = Path(preset.location).exists() or is_cached(preset.location)
-        facts = {**dataclasses.asdict(preset), "here": here, "plugin": presets.owner(name)}
-        rows.append({"name": name, **facts})
+        facts = {**dataclasses.asdict(preset), "state": _state(preset.location)}
+        rows.append({"name": name, **facts, "plugin": presets.owner(name)})
     context.result(models=rows)
     for row in rows:
-        state = "on this disk" if row["here"] else "to download"
-        context.say(f"{row['name']}\n    {row['description']}; {row['licence']}; {state}")
+        context.say(f"{row['name']}\n    {row['description']}; {row['licence']}; {row['state']}")
 
 
 @command("info", examples=["mast3r models info nano", "mast3r models info checkpoint.pth --json"])
@@ -128,6 +126,12 @@ def _facts(found: CheckpointInfo) -> list[tuple[str, str]]:
     if found.epoch is not None:
         facts.append(("epoch", str(found.epoch)))
     return facts
+
+
+def _state(location: str) -> str:
+    if Path(location).exists() or is_cached(location):
+        return "on this disk"
+    return "missing" if Path(location).is_absolute() else "to download"
 
 
 def _work_offline(offline: bool) -> None:

@@ -194,7 +194,7 @@ def output_option(
             help=help,
             section="Output",
         )
-        return cast(Function, output(overwrite(function)))
+        return output(overwrite(function))
 
     return decorate
 

@@ -113,8 +113,9 @@ class PluginManager:
     def _fail(self, name: str, error: Exception) -> None:
         info = self._plugins[name]
         reason = f"{type(error).__name__}: {error}"
-        self._plugins[name] = PluginInfo(info.name, info.location, info.version, reason)
-        LOGGER.warning("plugin %r is left out: %s", name, reason)
+        if info.error != reason:
+            self._plugins[name] = PluginInfo(info.name, info.location, info.version, reason)
+            LOGGER.warning("plugin %r is left out: %s", name, reason)
 
     def _collect(self, kind: str) -> dict[str, Entry]:
         entries: dict[str, Entry] = {}
