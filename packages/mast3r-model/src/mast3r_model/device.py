@@ -48,9 +48,8 @@ class Precision:
 
 def available_devices() -> list[str]:
     """Every device that ``resolve_device`` accepts on this machine, best first."""
-    cuda = (
-        [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    )
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    cuda = [f"cuda:{index}" for index in range(count)]
     mps = ["mps"] if torch.backends.mps.is_available() else []
     return [*cuda, *mps, "cpu"]
 
@@ -62,8 +61,7 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
         device: "auto" (CUDA, else MPS, else CPU), "cpu", "cuda", "cuda:N", "mps", or a ``torch.device``.
 
     Raises:
-        DeviceError: the device does not exist here, or the text names none; the message lists those that
-        exist.
+        DeviceError: the device does not exist here, or the text names none; the hint lists those that do.
     """
     name = str(device).strip().lower()
     present = available_devices()

@@ -14,8 +14,7 @@ from .errors import OutputError
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary name beside ``path``; move it to ``path`` when the block ends well, delete it
-    otherwise.
+    """Give a temporary name beside ``path``; move it there when the block ends well, else delete it.
 
     The temporary name keeps the suffix of ``path``, because many writers choose the format by it. Missing
     parent folders are made. The previous file, if any, stays whole until it is replaced in one step::
