@@ -3,7 +3,7 @@
     python benchmarks/curope_rope2d.py                  # the GPU if there is one, else the CPU
     python benchmarks/curope_rope2d.py --device cpu --threads 1
 
-On a GPU, build the CUDA back end first (``python -m curope.build --arch native``), else its rows are left out.
+On a GPU, build the CUDA back end first (``python -m curope.build --arch native``), else its rows are missing.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     on_gpu = arguments.device == "cuda"
     machine = (
-        torch.cuda.get_device_name() if on_gpu else f"{platform.processor()}, {arguments.threads} threads"
+        torch.cuda.get_device_name() if on_gpu else f"{platform.machine()} CPU, {arguments.threads} threads"
     )
     sys.stdout.write(f"PyTorch {torch.__version__}, {machine}\n\n")
     sys.stdout.write("| case | dtype | back end | forward ms | in place ms | forward+backward ms | GB/s | ")
