@@ -1,6 +1,6 @@
-"""A dataset and a command for the tests of the loop: pairs of a textured plane, made from their number alone.
+"""A dataset and a command for the tests of the loop: pairs of views of a textured plane.
 
-``python loop_toy_pairs.py --train_dataset "ToyPairs(6)" ...`` is ``mast3r train`` with this dataset registered.
+``python loop_toy_pairs.py --train_dataset "ToyPairs(6)" ...`` is ``mast3r train`` with it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from mast3r_model import hookimpl
 from mast3r_model.plugins import temporary_plugin
-
 from mast3r_train.datasets.algebra import DatasetAlgebra
 
 HEIGHT, WIDTH, MATCHES = 32, 48, 16
@@ -116,5 +116,4 @@ if __name__ == "__main__":
 
     torch.set_num_threads(1)
     with temporary_plugin(PLUGIN, "toy-pairs"):
-        main()
-    sys.exit(0)
+        sys.exit(main())

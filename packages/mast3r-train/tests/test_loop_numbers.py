@@ -1,4 +1,4 @@
-"""The loop against upstream's numbers: learning rates, parameter groups, epochs of a toy model, order of events."""
+"""The loop against upstream's numbers: learning rates, parameter groups, epochs, order of events."""
 
 from __future__ import annotations
 

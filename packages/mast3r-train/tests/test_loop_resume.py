@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from mast3r_model import CheckpointError, UnsafeCheckpointError
 from mast3r_model.plugins import temporary_plugin
-
 from mast3r_train import TrainConfig, train
 from mast3r_train.loop.checkpointing import (
     checkpoint_path,
@@ -50,7 +50,7 @@ def toys() -> Iterator[ModuleType]:
 
 @pytest.fixture(autouse=True)
 def _no_picture(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes longer than training here; the fixture ``uninterrupted`` is made before this, with a picture."""
+    """Drawing takes longer than training here; ``uninterrupted`` is made before this, with a picture."""
     request.getfixturevalue("uninterrupted")
     monkeypatch.setattr("mast3r_train.loop.logs.plot_curves", lambda *files: None)
 
@@ -127,7 +127,7 @@ def test_checkpoints_have_upstreams_layout(uninterrupted: Path, toys: ModuleType
 
 def test_one_epoch_and_then_another_equal_two(toys: ModuleType, uninterrupted: Path, tmp_path: Path) -> None:
     class StopAfterFirstEpoch(StopRequest):
-        """Due when the checkpoint of the first epoch is there: training stops after the second's first update."""
+        """Due when the first epoch's checkpoint is there: a stop after the next update."""
 
         @property
         def is_due(self) -> bool:

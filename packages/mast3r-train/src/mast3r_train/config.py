@@ -15,10 +15,13 @@ from mast3r_model import ConfigError
 Amp = Literal["0", "1", "bf16"]
 
 
-def _setting(default: Any, help_text: str, *, section: str, metavar: str | None = None) -> Any:
+def _setting(
+    default: Any, help_text: str, *, section: str, metavar: str | None = None, rare: bool = False
+) -> Any:
     """One field: its default, its line in the help and the section of the help it stands in."""
     return dataclasses.field(
-        default=default, metadata={"help": help_text, "section": section, "metavar": metavar}
+        default=default,
+        metadata={"help": help_text, "section": section, "metavar": metavar, "rare": rare},
     )
 
 
@@ -36,9 +39,6 @@ class TrainConfig:
 
     train_dataset: str = _setting("", 'training set, e.g. "10_000 @ SyntheticScenes(...)"', section="Data")
     test_dataset: str = _setting("[None]", "test sets joined by +; [None] for none", section="Data")
-    data_root: tuple[str, ...] = _setting(
-        (), "where a dataset's files are; repeatable", section="Data", metavar="NAME=PATH"
-    )
     batch_size: int = _setting(64, "pairs in a micro-batch", section="Data")
     num_workers: int = _setting(
         8, "processes that load data; 0 loads in the training process", section="Data"
@@ -50,10 +50,12 @@ class TrainConfig:
     )
 
     model: str = _setting(
-        "AsymmetricMASt3R(patch_embed_cls='ManyAR_PatchEmbed')", "model expression", section="Model"
+        "AsymmetricMASt3R(patch_embed_cls='ManyAR_PatchEmbed')",
+        "model expression",
+        section="Model and device",
     )
     pretrained: str | None = _setting(
-        None, "weights to start from: preset, path or hub id", section="Model", metavar="NAME|PATH"
+        None, "weights to start from: preset, path or hub id", section="Model and device", metavar="NAME|PATH"
     )
 
     train_criterion: str = _setting(
@@ -80,7 +82,9 @@ class TrainConfig:
         "keep an average of the weights with this decay and evaluate it, e.g. 0.999",
         section="Optimisation",
     )
-    amp: Amp = _setting("0", "precision of the model: 0 = fp32, 1 = fp16, bf16", section="Optimisation")
+    amp: Amp = _setting(  # noqa: RUF009 - it is dataclasses.field, only shorter
+        "0", "precision of the model: 0 = fp32, 1 = fp16, bf16", section="Optimisation"
+    )
     seed: int = _setting(0, "seed of torch and numpy", section="Optimisation")
 
     output_dir: str = _setting("./output/", "where checkpoints and logs go", section="Output", metavar="DIR")
@@ -101,15 +105,19 @@ class TrainConfig:
         False, "build everything, take one batch of each set and one step, write nothing", section="Output"
     )
 
-    device: str = _setting("auto", "auto, cpu, cuda, cuda:N or mps", section="Machine")
-    threads: int | None = _setting(None, "CPU threads of the training process", section="Machine")
+    device: str = _setting("auto", "auto, cpu, cuda, cuda:N or mps", section="Model and device")
+    threads: int | None = _setting(None, "CPU threads of the training process", section="Model and device")
     disable_cudnn_benchmark: bool = _setting(
-        False, "no search for the fastest convolutions", section="Machine"
+        False, "no search for the fastest convolutions", section="Model and device"
     )
-    world_size: int = _setting(1, "accepted as upstream does; the environment decides", section="Machine")
-    local_rank: int = _setting(-1, "accepted as upstream does; the environment decides", section="Machine")
+    world_size: int = _setting(
+        1, "accepted as upstream does; the environment decides", section="Model and device", rare=True
+    )
+    local_rank: int = _setting(
+        -1, "accepted as upstream does; the environment decides", section="Model and device", rare=True
+    )
     dist_url: str = _setting(
-        "env://", "accepted as upstream does; the environment decides", section="Machine"
+        "env://", "accepted as upstream does; the environment decides", section="Model and device", rare=True
     )
 
     def __post_init__(self) -> None:
@@ -130,14 +138,14 @@ class TrainConfig:
         _require(self.amp in typing.get_args(Amp), "amp", self.amp, "0, 1 or bf16")
 
     def peak_lr(self, world_size: int = 1) -> float:
-        """Learning rate at the end of the warm-up: ``lr``, or the one that ``blr`` gives (spec 40 section 9.1)."""
+        """Learning rate at its peak: ``lr``, or the one that ``blr`` gives (spec 40 section 9.1)."""
         if self.lr is not None:
             return self.lr
         return self.blr * (self.batch_size * self.accum_iter * world_size) / 256
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values by field name, as they are stored in checkpoints and logs."""
-        return {**dataclasses.asdict(self), "data_root": list(self.data_root)}
+        return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, source: str = "the settings") -> TrainConfig:
@@ -166,12 +174,10 @@ class TrainConfig:
 
 
 def base_type(annotation: Any) -> type:
-    """The type of a field's values: ``int`` for ``int | None``, ``str`` for a Literal, ``tuple`` for a tuple."""
+    """The type of a field's values: ``int`` for ``int | None``, ``str`` for a Literal."""
     options = [option for option in typing.get_args(annotation) if option is not type(None)]
     if typing.get_origin(annotation) is Literal:
         return str
-    if typing.get_origin(annotation) is tuple:
-        return tuple
     return options[0] if options else annotation
 
 
@@ -180,8 +186,6 @@ def _convert(value: Any, annotation: Any, place: str) -> Any:
     if value is None:
         return None
     wanted = base_type(annotation)
-    if wanted is tuple:
-        return (value,) if isinstance(value, str) else tuple(str(item) for item in value)
     if wanted is bool:
         fits = isinstance(value, bool)
     elif wanted is int:

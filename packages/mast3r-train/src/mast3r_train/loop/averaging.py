@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class AveragedWeights:
-    """A copy of the model whose weights follow the trained ones slowly: ``a <- d a + (1 - d) w`` at each update.
+    """A copy of the model whose weights follow the trained ones: ``a <- d a + (1 - d) w`` at each update.
 
-    In the first updates the decay is ``(1 + n) / (10 + n)``, if that is smaller, so that the random initial weights
-    are soon forgotten.
+    In the first updates the decay is ``(1 + n) / (10 + n)``, if that is smaller, so that the random initial
+    weights are soon forgotten.
 
     Args:
         model: the model that is trained.
@@ -31,8 +31,12 @@ class AveragedWeights:
         """Move the average towards the model's present weights."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        averages = [average for average in self.model.parameters() if average.is_floating_point()]
-        weights = [weight.detach() for weight in model.parameters() if weight.is_floating_point()]
+        averages: list[Tensor] = [
+            average for average in self.model.parameters() if average.is_floating_point()
+        ]
+        weights: list[Tensor] = [
+            weight.detach() for weight in model.parameters() if weight.is_floating_point()
+        ]
         torch._foreach_lerp_(averages, weights, 1.0 - decay)
         for average, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
             average.copy_(buffer)

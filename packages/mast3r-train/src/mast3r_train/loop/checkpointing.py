@@ -80,10 +80,10 @@ def save_checkpoint(
 def save_final(
     folder: Path, learner: Learner, *, args: Mapping[str, Any], epochs: int, best_so_far: float
 ) -> Path:
-    """Write ``checkpoint-final.pth`` and, if there is an average, ``checkpoint-final-ema.pth``; returns the better.
+    """Write ``checkpoint-final.pth`` and, if there is an average, ``checkpoint-final-ema.pth``.
 
     Returns:
-        The averaged one if there is one.
+        The path of the averaged one if there is one.
     """
     common = {"args": argparse.Namespace(**args), "epoch": epochs, "best_so_far": best_so_far}
     path = checkpoint_path(folder, "final")
@@ -150,7 +150,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 def random_states() -> dict[str, Any]:
     """States of the random generators of Python, numpy and torch."""
-    kind, keys, place, has_gauss, gauss = np.random.get_state(legacy=True)  # type: ignore[misc]
+    kind, keys, place, has_gauss, gauss = np.random.get_state(legacy=True)
     states: dict[str, Any] = {
         "python": random.getstate(),
         "numpy": {

@@ -16,7 +16,7 @@ MAX_POINTS = 400
 
 
 def plot_curves(steps_file: Path, log_file: Path, picture: Path) -> None:
-    """Draw every quantity of training (thin: its course, averaged over neighbouring lines) and testing (dots).
+    """Draw every quantity of training (a line, thinned by averaging) and of testing (dots).
 
     Args:
         steps_file: JSON lines with ``epoch``, ``step`` and numbers, in order of writing.
@@ -54,7 +54,7 @@ def plot_curves(steps_file: Path, log_file: Path, picture: Path) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a file of JSON lines; a last line cut off by a kill is skipped, a missing file is empty."""
+    """The objects of a file of JSON lines; a line cut off by a kill is skipped, no file is no lines."""
     if not path.exists():
         return []
     lines: list[dict[str, Any]] = []
@@ -108,7 +108,7 @@ def _test_curves(log: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Curve]
 def _split_test_key(key: str, line: Mapping[str, Any]) -> tuple[str, str]:
     """Split ``<test>_<quantity>``: the tests are known by their ``<test>_loss_med``."""
     endings = (name.removesuffix("_loss_med") for name in line if name.endswith("_loss_med"))
-    # "Scenes_matching_conf_loss_med" looks like a test named "Scenes_matching_conf": the shortest is the test.
+    # "Scenes_matching_conf_loss_med" looks like a test named "Scenes_matching_conf": the shortest is.
     for test in sorted(endings, key=len):
         if key.startswith(test + "_"):
             return test, key.removeprefix(test + "_")

@@ -82,7 +82,7 @@ class TrainObserver(Protocol):
         """A micro-batch was done."""
 
     def after_update(self, position: EpochPosition) -> bool:
-        """The weights were updated and no gradient is pending: a checkpoint may be written. True stops training."""
+        """The weights were updated, no gradient is pending: a checkpoint may be written. True stops."""
         ...
 
 
@@ -169,7 +169,7 @@ def evaluate_one_epoch(
         model: what to evaluate; default: the learner's average, or its model.
 
     Returns:
-        ``<name>_avg`` (over all batches of all ranks) and ``<name>_med`` (lower median over them) per quantity.
+        ``<name>_avg`` (over all batches of all ranks) and ``<name>_med`` (their lower median).
     """
     ranks = ranks or Ranks()
     evaluated = model if model is not None else learner.evaluated_model

@@ -50,7 +50,7 @@ def stop_on_signals(request: StopRequest) -> Iterator[None]:
 
     def note(number: int, frame: FrameType | None) -> None:
         request.signal_number = number
-        signal.signal(number, before[number])
+        signal.signal(number, before[signal.Signals(number)])
         LOGGER.warning("stopping after the next update; once more to stop at once")
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -1,4 +1,4 @@
-"""The model and what trains it: forward and loss of a batch, and the update of the weights (spec 40 9.3, 9.5)."""
+"""The model and what trains it: forward and loss of a batch, and the update (spec 40 sections 9.3, 9.5)."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ class Learner:
     def update(self) -> float:
         """Step on the accumulated gradients and clear them; returns their norm before clipping.
 
-        With a norm that is not finite the weights stay as they are: fp16's scaler skips such a step, and in other
-        precisions the caller must stop.
+        With a norm that is not finite the weights stay as they are: fp16's scaler skips such a step, and in
+        other precisions the caller must stop.
         """
         self.scaler.unscale_(self.optimizer)
         limit = math.inf if self.clip_grad is None else self.clip_grad

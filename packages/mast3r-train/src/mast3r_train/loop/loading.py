@@ -1,4 +1,4 @@
-"""From a dataset to the batches of an epoch, the same ones whatever the number of workers or where one starts."""
+"""From a dataset to the batches of an epoch: the same whatever the number of workers or where one starts."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class _BatchSource(Dataset[Batch]):
         self.dataset = dataset
 
     def __getitem__(self, request: _Request) -> Batch:
-        # Transforms draw from torch's global generator. With a seed per batch they draw the same in any worker,
-        # after any resume, and the training process' own stream is left alone.
+        # Transforms draw from torch's global generator. With a seed per batch they draw the same in any
+        # worker, after any resume, and the training process' own stream is left alone.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(request.seed)
             return make_batch(self.dataset, request.items)
@@ -150,7 +150,7 @@ class PairLoader:
         return -(-own // self.batch_size)
 
     def epoch(self, epoch: int, *, first: int = 0) -> Iterator[Batch]:
-        """Batches ``first``, ``first + 1``, ... of an epoch; an epoch begun before goes on as if never stopped."""
+        """Batches ``first``, ``first + 1``, ... of an epoch, so that one begun before can go on."""
         told = epoch if self.fixed_epoch is None else self.fixed_epoch
         if hasattr(self.dataset, "set_epoch"):
             self.dataset.set_epoch(told)
@@ -158,11 +158,11 @@ class PairLoader:
             _Request(items, _batch_seed(self.seed, self.ranks.rank, epoch, number))
             for number, items in enumerate(self._batches(epoch))
         ]
-        # Its own generator, because a DataLoader otherwise takes a number out of the global stream. Workers are
-        # started anew each epoch, so that set_epoch reaches them.
+        # Its own generator, because a DataLoader otherwise takes a number out of the global stream. Workers
+        # are started anew each epoch, so that set_epoch reaches them.
         loader: DataLoader[Batch] = DataLoader(
             _BatchSource(self.dataset),
-            sampler=requests[first:],  # type: ignore[arg-type]  # any sized iterable of keys is a sampler
+            sampler=requests[first:],
             batch_size=None,
             num_workers=self.num_workers,
             collate_fn=_as_it_is,
@@ -202,5 +202,5 @@ def _batch_seed(seed: int, rank: int, epoch: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, rank, epoch, number]).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _as_it_is(batch: Any) -> Any:
     return batch

@@ -27,8 +27,8 @@ CURVES_NAME = "curves.png"
 class RunLog:
     """Writes the numbers of a run into its folder; only rank 0 has one.
 
-    - ``log.txt``: one JSON object per epoch index, upstream's (spec 40 section 9.6); numbers that are not finite
-      are null.
+    - ``log.txt``: one JSON object per epoch index, upstream's (spec 40 section 9.6); numbers that are not
+      finite are null.
     - ``steps.jsonl``: one JSON object per ``print_freq`` micro-steps.
     - TensorBoard events, every ``accum_iter * print_freq`` micro-steps at step ``1000 * epoch``.
     - ``curves.png``: both files drawn, at each evaluation.
@@ -50,14 +50,14 @@ class RunLog:
     def __enter__(self) -> Self:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._board = SummaryWriter(log_dir=str(self.folder))  # type: ignore[no-untyped-call]
+        self._board = SummaryWriter(log_dir=str(self.folder))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._board is not None:
-            self._board.close()  # type: ignore[no-untyped-call]
+            self._board.close()
 
     def step(self, report: StepReport) -> None:
         """Note one micro-step."""
@@ -113,8 +113,8 @@ class RunLog:
         if self._board is None:
             return
         for name, value in values.items():
-            self._board.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
-        self._board.flush()  # type: ignore[no-untyped-call]
+            self._board.add_scalar(name, value, step)
+        self._board.flush()
 
 
 def _console_line(report: StepReport, rate: float) -> str:

@@ -1,4 +1,4 @@
-"""A loss or gradient that is not finite: stop, and keep what is needed to find out why (spec 40 section 9.7)."""
+"""A loss or gradient that is not finite: stop, and keep what shows why (spec 40 section 9.7)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class NotFiniteError(Mast3rError):
 
 
 def keep_evidence(error: NotFiniteError, folder: Path) -> NotFiniteError:
-    """Write ``nan-report.json`` and the batch as ``nan-batch.pt``; returns the error with a hint that names them.
+    """Write ``nan-report.json`` and ``nan-batch.pt``; returns the error with a hint that names them.
 
     ``torch.load(folder / "nan-batch.pt", weights_only=True)`` gives ``{"view1": ..., "view2": ...}``.
     """

@@ -25,7 +25,7 @@ import dataclasses
 import logging
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from typing import Any
 from mast3r_model import ConfigError, InputError
 from mast3r_train.config import TrainConfig
 from mast3r_train.loop.checkpointing import checkpoint_path
+from mast3r_train.loop.epoch import StepReport
 from mast3r_train.loop.interruption import StopRequest
 from mast3r_train.loop.training import TrainingResult, train
 
@@ -107,11 +108,17 @@ def stages_of(
     return stages
 
 
-def train_stages(stages: Sequence[Stage], *, stop: StopRequest | None = None) -> TrainingResult:
+def train_stages(
+    stages: Sequence[Stage],
+    *,
+    stop: StopRequest | None = None,
+    on_step: Callable[[StepReport], None] | None = None,
+) -> TrainingResult:
     """Run the stages one after the other, each from the weights that the one before ended with.
 
     Args:
         stop: asks for an early stop of the whole; default: after the first stage's ``max_minutes``.
+        on_step: called after each micro-step.
 
     Returns:
         How the last stage that was run ended; ``pairs_seen`` and ``hours`` count all stages run by this call.
@@ -130,7 +137,7 @@ def train_stages(stages: Sequence[Stage], *, stop: StopRequest | None = None) ->
         config = stage.config
         if config.pretrained is None and before is not None:
             config = dataclasses.replace(config, pretrained=str(before))
-        result = train(config, stop=stop)
+        result = train(config, stop=stop, on_step=on_step)
         weights, completed = result.checkpoint, result.completed
         pairs, hours = pairs + result.pairs_seen, hours + result.hours
         if not completed and not config.dry_run:

@@ -33,7 +33,7 @@ class CosineSchedule:
         return self.min_lr + (self.lr - self.min_lr) * 0.5 * (1.0 + math.cos(math.pi * progress))
 
     def apply(self, optimizer: torch.optim.Optimizer, epoch: float) -> float:
-        """Set the learning rate of every group, times its ``lr_scale`` if it has one; returns the unscaled one."""
+        """Set every group's learning rate, times its ``lr_scale`` if it has one; returns the unscaled one."""
         lr = self.at(epoch)
         for group in optimizer.param_groups:
             group["lr"] = lr * group.get("lr_scale", 1.0)

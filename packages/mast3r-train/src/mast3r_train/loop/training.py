@@ -6,7 +6,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -52,7 +52,7 @@ class TrainingResult:
     """How a run ended.
 
     Attributes:
-        completed: whether it came to its last epoch; else ``checkpoint-last.pth`` goes on from where it stopped.
+        completed: whether it came to its last epoch; else the same settings go on from where it stopped.
         checkpoint: the file to use: the final one, or the one to go on from; None after a dry run.
         pairs_seen: training pairs, over all its parts.
         hours: time spent, over all its parts.
@@ -83,11 +83,17 @@ class TrainingParts:
     test_criterion: Criterion
 
 
-def train(config: TrainConfig, *, stop: StopRequest | None = None) -> TrainingResult:
+def train(
+    config: TrainConfig,
+    *,
+    stop: StopRequest | None = None,
+    on_step: Callable[[StepReport], None] | None = None,
+) -> TrainingResult:
     """Train a model, or go on with training it if the output folder holds ``checkpoint-last.pth``.
 
     Args:
         stop: asks for an early stop; default: after ``config.max_minutes``.
+        on_step: called after each micro-step, for a progress display.
 
     Raises:
         Mast3rError: an expression cannot be built, a file cannot be read or written.
@@ -98,18 +104,18 @@ def train(config: TrainConfig, *, stop: StopRequest | None = None) -> TrainingRe
         parts = build_parts(config, Ranks())
         if config.dry_run:
             return dry_run(parts)
-        return run_training(config, parts, stop=stop)
+        return run_training(config, parts, stop=stop, on_step=on_step)
 
 
 def build_parts(config: TrainConfig, ranks: Ranks) -> TrainingParts:
-    """Build data, model, losses and optimizer from the settings, in upstream's order (spec 40 section 9.1)."""
+    """Build data, model, losses and optimizer from the settings, in upstream's order (spec 40 9.1)."""
     precision = resolve_precision(config.device, _AMP_DTYPES[config.amp])  # type: ignore[arg-type]
     random.seed(config.seed + ranks.rank)
     torch.manual_seed(config.seed + ranks.rank)
     np.random.seed(config.seed + ranks.rank)
     torch.backends.cudnn.benchmark = not config.disable_cudnn_benchmark
     torch.set_float32_matmul_precision("high")
-    loading = {
+    loading: dict[str, Any] = {
         "batch_size": config.batch_size,
         "num_workers": config.num_workers,
         "seed": config.seed,
@@ -153,7 +159,12 @@ def make_learner(
 
 
 def run_training(
-    config: TrainConfig, parts: TrainingParts, *, stop: StopRequest | None = None, ranks: Ranks | None = None
+    config: TrainConfig,
+    parts: TrainingParts,
+    *,
+    stop: StopRequest | None = None,
+    ranks: Ranks | None = None,
+    on_step: Callable[[StepReport], None] | None = None,
 ) -> TrainingResult:
     """Train the given parts to the end, or until ``stop`` asks to leave."""
     ranks = ranks or Ranks()
@@ -166,7 +177,7 @@ def run_training(
         LOGGER.info("going on from %s: epoch %d%s", last, resumed.start_epoch, _place(resumed.position))
     plan = EpochPlan(config.epochs, config.eval_freq, config.save_freq, config.keep_freq, config.best_on)
     with RunLog(folder, print_freq=config.print_freq, accum_iter=config.accum_iter) as log:
-        run = _Run(config, parts, folder, log, stop or StopRequest(), ranks, resumed)
+        run = _Run(config, parts, folder, log, stop or StopRequest(), ranks, resumed, on_step)
         try:
             completed = run_epochs(
                 plan,
@@ -214,6 +225,7 @@ class _Run:
     stop: StopRequest
     ranks: Ranks
     resumed: Resumed
+    on_step: Callable[[StepReport], None] | None = None
     pairs_seen: int = 0
     best_so_far: float = math.inf
     final_checkpoint: Path | None = None
@@ -303,6 +315,8 @@ class _Run:
     def micro_step(self, report: StepReport) -> None:
         self.pairs_seen += report.pairs * self.ranks.world_size
         self.run_log.step(report)
+        if self.on_step is not None:
+            self.on_step(report)
 
     def after_update(self, position: EpochPosition) -> bool:
         minutes = (time.monotonic() - self._last_saved) / 60
