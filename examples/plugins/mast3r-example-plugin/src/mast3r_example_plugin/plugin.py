@@ -1,0 +1,22 @@
+"""What this package registers. Imports nothing heavy: ``mast3r --help`` reads this file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mast3r_model import CommandSpec, hookimpl
+
+
+@hookimpl
+def mast3r_heads() -> Mapping[str, str]:
+    return {"token-mlp": "mast3r_example_plugin.heads:token_mlp_heads"}
+
+
+@hookimpl
+def mast3r_losses() -> Mapping[str, str]:
+    return {"Huber": "mast3r_example_plugin.losses:Huber"}
+
+
+@hookimpl
+def mast3r_commands() -> Mapping[str, CommandSpec]:
+    return {"hello": CommandSpec("mast3r_example_plugin.cli:hello", "Greet somebody.", "Examples")}

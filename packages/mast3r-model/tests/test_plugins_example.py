@@ -1,0 +1,88 @@
+"""The example plugin: found by name after an installation, and its things work."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from mast3r_model import (
+    AsymmetricCroCo3DStereo,
+    AsymmetricMASt3R,
+    ConfigError,
+    parse_expression,
+    temporary_plugin,
+)
+from mast3r_model.cli import root, run
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+EXAMPLE = REPOSITORY / "examples" / "plugins" / "mast3r-example-plugin"
+
+pytestmark = pytest.mark.skipif(not EXAMPLE.is_dir(), reason="the example plugin is not beside this package")
+
+
+@pytest.fixture
+def _registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.syspath_prepend(str(EXAMPLE / "src"))
+    with temporary_plugin(importlib.import_module("mast3r_example_plugin.plugin"), "mast3r-example-plugin"):
+        yield
+
+
+@pytest.mark.usefixtures("_registered")
+def test_head() -> None:
+    widths = {"enc_embed_dim": 32, "dec_embed_dim": 32, "enc_num_heads": 2, "dec_num_heads": 2}
+    settings = {"enc_depth": 1, "dec_depth": 1, "pos_embed": "RoPE100", "head_type": "token-mlp", **widths}
+    model = AsymmetricCroCo3DStereo(output_mode="pts3d", img_size=(64, 64), **settings).eval()
+    with torch.no_grad():
+        (pair,) = model.decode_pairs(model.encode([torch.zeros(3, 32, 48), torch.zeros(3, 48, 32)]), [(0, 1)])
+    assert pair.pts3d1.shape == (32, 48, 3)
+    assert pair.pts3d2_in_view1.shape == (48, 32, 3)
+    assert pair.conf1 is not None
+    assert pair.conf1.shape == (32, 48)
+    with pytest.raises(ConfigError, match="token-mlp"):
+        AsymmetricMASt3R(output_mode="pts3d+desc24", img_size=(64, 64), two_confs=True, **settings)
+
+
+@pytest.mark.usefixtures("_registered")
+def test_loss() -> None:
+    pytest.importorskip("mast3r_train")
+    huber = parse_expression("Huber(delta=1.0)").build(["losses"])
+    points = torch.tensor([[0.5, 0, 0], [3.0, 0, 0]])
+    distances = huber.distance(points, torch.zeros(2, 3))  # type: ignore[attr-defined]
+    torch.testing.assert_close(distances, torch.tensor([0.125, 2.5]))
+    assert "Huber" in repr(parse_expression("Regr3D(Huber(delta=1.0))").build(["losses"]))
+
+
+@pytest.mark.usefixtures("_registered")
+def test_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(root(), ["hello", "Ada", "--times", "2"]) == 0
+    assert capsys.readouterr().out == "hello Ada\nhello Ada\n"
+
+
+@pytest.mark.slow
+def test_installed_into_a_fresh_environment(tmp_path: Path) -> None:
+    uv = shutil.which("uv")
+    if uv is None:
+        pytest.skip("uv is not installed")
+    environment = tmp_path / "venv"
+    subprocess.run([uv, "venv", "--quiet", str(environment)], check=True)
+    install = [uv, "pip", "install", "--quiet", "--python", str(environment)]
+    # Discovery needs neither torch nor any other of the large dependencies.
+    subprocess.run([*install, "click", "pluggy"], check=True)
+    packages = [REPOSITORY / "packages" / "mast3r-model", REPOSITORY / "packages" / "mast3r-train", EXAMPLE]
+    subprocess.run([*install, "--no-deps", *map(str, packages)], check=True)
+    line = [str(environment / "bin" / "mast3r"), "plugins", "--json"]
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    registered = json.loads(done.stdout)["result"]["registered"]
+    for kind, name in [("heads", "token-mlp"), ("losses", "Huber"), ("commands", "hello")]:
+        assert registered[kind][name]["plugin"] == "mast3r-example-plugin"
+    greeting = subprocess.run(
+        [str(environment / "bin" / "mast3r"), "hello"], capture_output=True, text=True, check=True
+    )
+    assert greeting.stdout == "hello world\n"
