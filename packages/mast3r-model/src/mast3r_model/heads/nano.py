@@ -22,6 +22,8 @@ _HALF = 32
 """Channels at half of the image's resolution."""
 _QUARTER = 64
 """Channels at a quarter of the image's resolution."""
+_DESCRIPTOR = 48
+"""Channels at half resolution from which descriptors are made."""
 _GROUP = 8
 """Channels per group of the group norms."""
 
@@ -60,9 +62,8 @@ class LocalStem(nn.Module):
 class UpTrunk(nn.Module):
     """From the fused map at 1/4 to raw values per pixel: double, add the stem's 1/2 map, unfold by two."""
 
-    def __init__(self, out_channels: int, *, hidden: int, blocks: int) -> None:
+    def __init__(self, out_channels: int, *, hidden: int) -> None:
         super().__init__()
-        self.at_quarter = nn.Sequential(*(ResidualConv(_QUARTER) for _ in range(blocks)))
         # Before the up-sampling, with which it commutes, a 1x1 convolution costs a quarter.
         self.narrow = nn.Conv2d(_QUARTER, hidden, 1)
         self.local = nn.Conv2d(_HALF, hidden, 1)
@@ -73,7 +74,7 @@ class UpTrunk(nn.Module):
     def forward(
         self, quarter: Float[Tensor, "batch c h w"], local_half: Float[Tensor, "batch d 2*h 2*w"]
     ) -> Float[Tensor, "batch 4*h 4*w out_channels"]:
-        coarse = self.narrow(self.at_quarter(quarter))
+        coarse = self.narrow(quarter)
         half = functional.interpolate(coarse, scale_factor=2.0, mode="bilinear", align_corners=False)
         half = half + self.local(local_half)
         half = functional.gelu(self.conv(functional.gelu(self.norm(half))))
@@ -90,9 +91,9 @@ class NanoHead(nn.Module):
         self.cells = spec.patch_size // 4
         self.tokens = nn.Linear(spec.enc_embed_dim + spec.dec_embed_dim, _QUARTER * self.cells**2)
         self.local_quarter = nn.Conv2d(_QUARTER, _QUARTER, 1)
-        self.fuse = nn.Sequential(ResidualConv(_QUARTER), ResidualConv(_QUARTER))
-        self.points = UpTrunk(spec.point_channels, hidden=_HALF, blocks=1)
-        self.descriptors = UpTrunk(spec.descriptor_channels, hidden=_QUARTER, blocks=0)
+        self.fuse = ResidualConv(_QUARTER)
+        self.points = UpTrunk(spec.point_channels, hidden=_HALF)
+        self.descriptors = UpTrunk(spec.descriptor_channels, hidden=_DESCRIPTOR)
 
     def forward(
         self, decoder_outputs: list[Tensor], image_shape: tuple[int, int], local: LocalMaps | None = None

@@ -114,6 +114,10 @@ class SyntheticScenes(DatasetAlgebra):
         sizes = ";".join(f"{w}x{h}" for w, h in self.resolutions)
         return f"SyntheticScenes({self.n} pairs, split={self.split}, seed={self.seed}, resolutions=[{sizes}])"
 
+    def set_epoch(self, epoch: int) -> None:
+        """Load the textures now, so that worker processes started after it share them."""
+        load_bank(self.textures, 0, self.procedural)
+
     def __getitem__(self, index: Index) -> list[dict[str, Any]]:
         if isinstance(index, int) and len(self.resolutions) > 1:
             raise ConfigError(f"{self!r} has several resolutions: index it with (index, resolution index)")
