@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,20 +84,24 @@ def test_help_lists_commands_in_sections(capsys: Capture) -> None:
     assert max(map(len, text.splitlines())) <= 100
 
 
-def test_help_is_fast_and_imports_nothing_heavy() -> None:
+def test_help_imports_nothing_heavy() -> None:
     line = [sys.executable, "-X", "importtime", "-m", "mast3r_model", "--help"]
     done = subprocess.run(line, capture_output=True, text=True, check=True)
     imported = {entry.rpartition("|")[2].strip().partition(".")[0] for entry in done.stderr.splitlines()}
     assert "click" in imported
     assert not imported & {"torch", "numpy", "PIL", "rich", "safetensors", "huggingface_hub", "einops"}
-    seconds = []
-    for _ in range(5):
-        started = time.perf_counter()
+
+
+def test_help_is_fast() -> None:
+    """Processor time, because the machine that tests may be busy with something else."""
+    times = []
+    for _ in range(3):
+        before = sum(os.times()[2:4])
         subprocess.run(
             [sys.executable, "-m", "mast3r_model", "--help"], stdout=subprocess.DEVNULL, check=True
         )
-        seconds.append(time.perf_counter() - started)
-    assert min(seconds) < 0.5
+        times.append(sum(os.times()[2:4]) - before)
+    assert min(times) < 0.5
 
 
 def test_no_listed_module_of_a_command_is_imported_by_help(capsys: Capture) -> None:

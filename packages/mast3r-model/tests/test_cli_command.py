@@ -303,3 +303,17 @@ def test_own_options_go_before_common_ones() -> None:
 
     assert isinstance(own, Command)
     assert [parameter.name for parameter in own.params if "-v" in parameter.opts] == ["volume"]
+
+
+def test_a_talkative_command_shows_its_log_but_no_traceback(capsys: Capture) -> None:
+    @command("talkative", verbosity=1)
+    def talkative(context: CommandContext) -> None:
+        LOGGER.info("step 1")
+        raise OutputError("cannot go on")
+
+    assert run(talkative, []) == 1
+    assert capsys.readouterr().err == "step 1\nerror: cannot go on\n"
+    assert run(talkative, ["-q"]) == 1
+    assert capsys.readouterr().err == "error: cannot go on\n"
+    assert run(talkative, ["-v"]) == 1
+    assert "Traceback" in capsys.readouterr().err

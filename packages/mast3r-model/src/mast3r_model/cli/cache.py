@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -50,11 +51,8 @@ def clear(context: CommandContext, repositories: tuple[str, ...], yes: bool) -> 
     if chosen and not yes:
         names = ", ".join(repository.repo_id for repository in chosen)
         click.confirm(f"delete {names} ({total / 1e6:,.1f} MB)?", abort=True, err=True)
-    revisions = [revision.commit_hash for repository in chosen for revision in repository.revisions]
-    if revisions:
-        cache = _scan()
-        assert cache is not None
-        cache.delete_revisions(*revisions).execute()
+    for repository in chosen:
+        _delete(repository)
     context.result(deleted=[repository.repo_id for repository in chosen], bytes=total)
     context.say(f"deleted {len(chosen)} downloads, {total / 1e6:,.1f} MB")
 
@@ -94,6 +92,14 @@ def _chosen(names: tuple[str, ...]) -> list[CachedRepoInfo]:
         if name not in present:
             raise InputError(f"{name} is not among the downloads", suggestion(name, present))
     return [present[name] for name in names or present]
+
+
+def _delete(repository: CachedRepoInfo) -> None:
+    """Delete one download; the scan is narrowed to it, because a copied repository has the same hashes."""
+    cache = _scan()
+    if cache is not None:
+        alone = dataclasses.replace(cache, repos=frozenset([repository]))
+        alone.delete_revisions(*(revision.commit_hash for revision in repository.revisions)).execute()
 
 
 def _facts(repository: CachedRepoInfo) -> dict[str, object]:

@@ -103,6 +103,7 @@ class Command(click.Command):
         console = current_console()
         console.json = bool(common.get("json"))
         console.verbosity = -1 if common.get("quiet") else max(self.verbosity, common.get("verbose") or 0)
+        console.tracebacks = bool(common.get("verbose"))
         console.color = ctx.color = color_from_environment(common.get("color") or "auto")
         console.progress = common.get("progress") or "auto"
         set_verbosity(console.verbosity, common.get("log_file"))

@@ -22,6 +22,7 @@ class Console:
         command: name of the command in progress, such as "models info"; "" before it is known.
         json: one document on stdout and nothing else there.
         verbosity: -1 quiet, 0 normal, 1 and 2 for ``-v`` and ``-vv``.
+        tracebacks: show where an error came from, for ``-v`` and for bugs.
         color: True, False, or None to decide by the stream (a terminal or not).
         progress: how long work shows that it goes on.
         warnings: every warning of the run, for the document.
@@ -30,6 +31,7 @@ class Console:
     command: str = ""
     json: bool = False
     verbosity: int = 0
+    tracebacks: bool = False
     color: bool | None = None
     progress: ProgressChoice = "auto"
     warnings: list[str] = field(default_factory=list)

@@ -79,7 +79,7 @@ def _fail(console: Console, words: Sequence[str], program: str, error: Exception
             console, words, program, error, "out of memory", "use a smaller --batch-size, or --device cpu"
         )
         return FAILED
-    console.verbosity = max(console.verbosity, 1)
+    console.tracebacks = True
     message = f"internal error: {type(error).__name__}: {error}"
     _report(console, words, program, error, message, "this is a bug: report it with `mast3r doctor --json`")
     return FAILED
@@ -107,7 +107,7 @@ def _report(
     hint: str | None = None,
 ) -> None:
     """One line for a person, or the document under ``--json``; the traceback with ``-v``."""
-    if console.verbosity >= 1:
+    if console.tracebacks:
         traceback.print_exception(error)
     if _wants_json(console, words):
         write_document(error_document(console.command or program, error, console.warnings))
