@@ -1,4 +1,4 @@
-"""The datasets and transforms this package registers: name in an expression -> where it is (spec 40 section 1.4).
+"""The datasets and transforms this package registers: name -> where it is (spec 40 section 1.4).
 
 Import strings, so that listing the names imports nothing heavy.
 """

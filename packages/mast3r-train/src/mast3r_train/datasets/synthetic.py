@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from mast3r_model import ConfigError
 from torch import Tensor
 
+from mast3r_model import ConfigError
 from mast3r_train.geometry import (
     reciprocal_pairs,
     reproject,
@@ -41,8 +41,8 @@ _STREAM_STEP = 1_000_003
 class SyntheticScenes(DatasetAlgebra):
     """Pairs of views of random scenes, rendered on demand: no files, exact depth, intrinsics and poses.
 
-    An item depends on nothing but (seed, index, resolution). It follows the view contract (spec 40 section 2);
-    whole batches are rendered at once by :meth:`batch`, which is what the training loop calls.
+    An item depends on nothing but (seed, index, resolution). It follows the view contract (spec 40 section
+    2); whole batches are rendered at once by :meth:`batch`, which is what the training loop calls.
 
     Args:
         n: number of pairs.
@@ -175,7 +175,11 @@ class SyntheticScenes(DatasetAlgebra):
         stacked = SceneBatch.stack(scenes, self.device)
         cameras = sample_pairs(scenes, stacked, shape, rngs, lens=self.lens, covisibility=self.covisibility)
         rendered = render(stacked, bank, cameras, shape)
-        image = photograph(rendered.image, [rng for rng in rngs for _ in range(2)]) if self.effects else rendered.image
+        image = (
+            photograph(rendered.image, [rng for rng in rngs for _ in range(2)])
+            if self.effects
+            else rendered.image
+        )
         depth = self._depth_as_measured(rendered, rngs)
         tensors = self._tensors(image.cpu(), depth.cpu(), cameras)
         views = [{key: value[number::2] for key, value in tensors.items()} for number in range(2)]
@@ -210,7 +214,9 @@ class SyntheticScenes(DatasetAlgebra):
             "true_shape": torch.tensor(depth.shape[1:], dtype=torch.int32).expand(len(depth), 2),
         }
 
-    def _add_correspondences(self, views: list[dict[str, Tensor]], rngs: Sequence[np.random.Generator]) -> None:
+    def _add_correspondences(
+        self, views: list[dict[str, Tensor]], rngs: Sequence[np.random.Generator]
+    ) -> None:
         first, second = views
         shape = (first["img"].shape[2], first["img"].shape[3])
         forward = reproject(first["pts3d"], second["camera_intrinsics"], second["camera_pose"], shape)
@@ -253,7 +259,9 @@ def _resolutions(resolution: int | tuple[int, int] | Sequence[tuple[int, int]]) 
         if isinstance(size, int):
             size = (size, size)
         if not (isinstance(size, (tuple, list)) and len(size) == 2 and size[0] >= size[1] > 0):
-            raise ConfigError(f"resolution is (width, height) with width >= height, or a list of those, got {size!r}")
+            raise ConfigError(
+                f"resolution is (width, height) with width >= height, or a list of those, got {size!r}"
+            )
         sizes.append((int(size[0]), int(size[1])))
     return sizes
 

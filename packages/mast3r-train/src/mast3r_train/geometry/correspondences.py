@@ -99,8 +99,8 @@ def sample_correspondences(
         n_positive = count - n_negative
         if n_positive > len(matches):
             raise ValueError(
-                f"{count} correspondences wanted, but the pair has {len(matches)} matches and {n_negative} other "
-                "pixels: ask for fewer (n_corres)"
+                f"{count} correspondences wanted, but the pair has {len(matches)} matches and {n_negative} "
+                "other pixels: ask for fewer (n_corres)"
             )
     if n_positive < len(matches):
         matches = matches[rng.permutation(len(matches))[:n_positive]]

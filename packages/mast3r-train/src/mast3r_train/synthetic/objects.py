@@ -147,9 +147,15 @@ def boxes(center: FloatArray, half: FloatArray, rotation: FloatArray, painter: P
 def panels(center: FloatArray, half_wh: FloatArray, rotation: FloatArray, painter: Painter) -> Parts:
     """Thin rectangles seen from both sides; columns 0 and 1 of `rotation` span them."""
     faces = make_faces(
-        center, rotation[:, :, 0] * half_wh[:, :1], rotation[:, :, 1] * half_wh[:, 1:], painter, one_sided=False
+        center,
+        rotation[:, :, 0] * half_wh[:, :1],
+        rotation[:, :, 1] * half_wh[:, 1:],
+        painter,
+        one_sided=False,
     )
-    return Parts(faces, no_rounds(painter), np.concatenate([center, half_wh.min(axis=1, keepdims=True) * 0.3], axis=1))
+    return Parts(
+        faces, no_rounds(painter), np.concatenate([center, half_wh.min(axis=1, keepdims=True) * 0.3], axis=1)
+    )
 
 
 def balls(center: FloatArray, half: FloatArray, rotation: FloatArray, painter: Painter) -> Parts:

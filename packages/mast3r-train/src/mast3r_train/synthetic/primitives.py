@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -132,14 +132,12 @@ Table = TypeVar("Table", Surfaces, Faces, Rounds)
 
 def concatenate(parts: Sequence[Table]) -> Table:
     """Join tables of one kind row by row."""
-    kind = type(parts[0])
-    values = {}
-    for field in fields(kind):
-        columns = [getattr(part, field.name) for part in parts]
-        values[field.name] = (
-            concatenate(columns) if isinstance(columns[0], Surfaces) else np.concatenate(columns)
-        )
-    return kind(**values)
+    columns: dict[str, Any] = {}
+    for field in fields(parts[0]):
+        values = [getattr(part, field.name) for part in parts]
+        nested = isinstance(values[0], Surfaces)
+        columns[field.name] = concatenate(values) if nested else np.concatenate(values)
+    return type(parts[0])(**columns)
 
 
 @dataclass(frozen=True)
@@ -183,7 +181,9 @@ class SceneBatch:
         """Pad and stack scenes."""
         n_faces = max(len(scene.faces.center) for scene in scenes)
         n_rounds = max(len(scene.rounds.center) for scene in scenes)
-        grid = max([scene.terrain.heights.shape[0] for scene in scenes if scene.terrain is not None], default=2)
+        grid = max(
+            [scene.terrain.heights.shape[0] for scene in scenes if scene.terrain is not None], default=2
+        )
 
         def pad(rows: Sequence[FloatArray], length: int) -> Tensor:
             first = rows[0]
@@ -200,7 +200,8 @@ class SceneBatch:
 
         def surface(name: str) -> Tensor:
             ground = [
-                getattr(scene.terrain.surface if scene.terrain else scene.faces.surface, name)[:1] for scene in scenes
+                getattr(scene.terrain.surface if scene.terrain else scene.faces.surface, name)[:1]
+                for scene in scenes
             ]
             return torch.cat(
                 [

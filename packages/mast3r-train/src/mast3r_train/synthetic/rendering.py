@@ -64,12 +64,18 @@ def render(scenes: SceneBatch, bank: TextureBank, cameras: Cameras, shape: tuple
 
 
 # Rows of the table of surfaces: where each property lies.
-_CENTER, _AXES, _TEXELS, _OFFSET, _TINT = slice(0, 3), slice(3, 12), slice(12, 14), slice(14, 16), slice(16, 19)
+_CENTER, _AXES, _TEXELS, _OFFSET, _TINT = (
+    slice(0, 3),
+    slice(3, 12),
+    slice(12, 14),
+    slice(14, 16),
+    slice(16, 19),
+)
 _TEXTURE, _DENSITY = 19, 20
 
 
 def _surface_table(scenes: SceneBatch) -> Float[Tensor, "properties rows"]:
-    """One column per surface of every scene: centre, the axes that map an offset to (u, v, n), and its looks."""
+    """One column per surface of every scene: centre, axes that map an offset to (u, v, n), looks."""
     half_u, half_v = scenes.face_half_u, scenes.face_half_v
     face_axes = torch.stack(
         [
@@ -83,7 +89,9 @@ def _surface_table(scenes: SceneBatch) -> Float[Tensor, "properties rows"]:
     n = len(half_u)
     extent = torch.where(scenes.terrain_extent > 0, scenes.terrain_extent, 1.0)
     ground_axes = torch.eye(3, device=scenes.device).expand(n, 1, 3, 3) / extent[:, None, None, None]
-    center = torch.cat([scenes.face_center, scenes.round_center, torch.zeros(n, 1, 3, device=scenes.device)], 1)
+    center = torch.cat(
+        [scenes.face_center, scenes.round_center, torch.zeros(n, 1, 3, device=scenes.device)], 1
+    )
     axes = torch.cat([face_axes, round_axes, ground_axes], 1)
     density = (scenes.texels_per_unit * axes[..., :2, :].square().sum(-1).sqrt()).amax(-1, keepdim=True)
     rows = [
@@ -115,7 +123,7 @@ def _shade(
     direction = rearrange(cameras.cam2world[:, :3, :3] @ cameras.rays(shape), "v c n -> c v n")
     depth = 1 / hits.inverse_depth.clamp_min(1e-9)
     point = torch.addcmul(cameras.cam2world[:, :3, 3].T[..., None], direction, depth)
-    axes = looks[_AXES].unflatten(0, (3, 3))
+    axes = rearrange(looks[_AXES], "(i j) v n -> i j v n", i=3)
     local = (axes * (point - looks[_CENTER])).sum(1)
     uv, normal = local[:2], axes[2].clone()
     _bend_rounds(scenes, cameras, hits, axes, local, uv, normal)
@@ -148,7 +156,7 @@ def _shade(
 def _bend_rounds(
     scenes: SceneBatch, cameras: Cameras, hits: Hits, axes: Tensor, local: Tensor, uv: Tensor, normal: Tensor
 ) -> None:
-    """Where a round body is seen: cylindrical or spherical texture coordinates, outward normals (in place)."""
+    """Where a round body is seen: its texture coordinates and outward normals (in place)."""
     faces, rounds = scenes.face_center.shape[1], scenes.round_center.shape[1]
     view, pixel = torch.nonzero((hits.surface >= faces) & (hits.surface < faces + rounds), as_tuple=True)
     if len(view) == 0:

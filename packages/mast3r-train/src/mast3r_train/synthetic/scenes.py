@@ -59,11 +59,19 @@ def _draw_lights(rng: Rng, *, indoors: bool) -> Lights:
 
 
 def _clutter(
-    rng: Rng, painter: Painter, n: int, low: FloatArray, high: FloatArray, size: tuple[float, float], *, floating: float
+    rng: Rng,
+    painter: Painter,
+    n: int,
+    low: FloatArray,
+    high: FloatArray,
+    size: tuple[float, float],
+    *,
+    floating: float,
 ) -> Parts:
     """Random objects: on the ground (z = low[2]) or, with the share `floating`, anywhere at any angle."""
     position = rng.uniform(low, high, (n, 3))
-    half = np.exp(rng.uniform(*np.log(size), (n, 1))) * np.exp(rng.normal(0, 0.35, (n, 3))) / 2
+    smallest, largest = np.log(size)
+    half = np.exp(rng.uniform(smallest, largest, (n, 1))) * np.exp(rng.normal(0, 0.35, (n, 3))) / 2
     floats = rng.random(n) < floating
     rotation = np.where(floats[:, None, None], Rotation.random(n, rng=rng).as_matrix(), turns_about_z(rng, n))
     position[:, 2] = np.where(floats, position[:, 2], low[2] + half[:, 2])
@@ -74,7 +82,10 @@ def _clutter(
         balls,
         cylinders,
     )
-    parts = [make(position[kind == k], half[kind == k], rotation[kind == k], painter) for k, make in enumerate(makers)]
+    parts = [
+        make(position[kind == k], half[kind == k], rotation[kind == k], painter)
+        for k, make in enumerate(makers)
+    ]
     return Parts.join(parts)
 
 
@@ -136,7 +147,9 @@ def _room(rng: Rng, painter: Painter) -> Scene:
     shell = Parts(walls, no_rounds(painter), np.zeros((0, 4)))
     focus = np.concatenate([rng.uniform(low, high, (4, 3)), position])
     roam = np.array([-0.9, -0.9, 0.15]) * half, np.array([0.9, 0.9, 1.8]) * half
-    return _finish(rng, [shell, pictures, clutter], indoors=True, focus=focus, roam=roam, size=float(half.max()))
+    return _finish(
+        rng, [shell, pictures, clutter], indoors=True, focus=focus, roam=roam, size=float(half.max())
+    )
 
 
 def _open_ground(rng: Rng, painter: Painter) -> Scene:
@@ -159,7 +172,10 @@ def _backdrop(rng: Rng, painter: Painter, distance: float) -> Parts:
     angle = rng.uniform(0, 2 * np.pi, n)
     outward = np.stack([np.cos(angle), np.sin(angle), np.zeros(n)], axis=1)
     along = np.stack([-np.sin(angle), np.cos(angle), np.zeros(n)], axis=1)
-    half_width, half_height = distance * rng.uniform(0.4, 1.2, (n, 1)), distance * rng.uniform(0.2, 0.6, (n, 1))
+    half_width, half_height = (
+        distance * rng.uniform(0.4, 1.2, (n, 1)),
+        distance * rng.uniform(0.2, 0.6, (n, 1)),
+    )
     center = outward * distance * rng.uniform(1.0, 1.4, (n, 1)) + np.array([0, 0, 1]) * half_height
     up = np.tile([[0.0, 0.0, 1.0]], (n, 1)) * half_height
     faces = make_faces(
@@ -225,13 +241,17 @@ def _facade(rng: Rng, painter: Painter) -> Scene:
 def _table_top(rng: Rng, painter: Painter) -> Scene:
     radius = float(rng.uniform(0.25, 0.8))
     low, high = np.array([-radius, -radius, 0.0]), np.array([radius, radius, radius])
-    clutter = _clutter(rng, painter, int(rng.integers(4, 18)), low, high, (0.15 * radius, 0.9 * radius), floating=0.1)
+    clutter = _clutter(
+        rng, painter, int(rng.integers(4, 18)), low, high, (0.15 * radius, 0.9 * radius), floating=0.1
+    )
     table = boxes(
         np.array([[0.0, 0.0, -radius * 0.1]]), np.array([[1.4, 1.4, 0.1]]) * radius, np.eye(3)[None], painter
     )
     table = Parts(table.faces, table.rounds, np.zeros((0, 4)))
     half = np.array([4.0, 4.0, 3.0]) * radius
-    walls = box_faces(np.zeros((1, 3)), half[None], np.eye(3)[None], painter, inwards=True, coverage=(0.8, 2.5))
+    walls = box_faces(
+        np.zeros((1, 3)), half[None], np.eye(3)[None], painter, inwards=True, coverage=(0.8, 2.5)
+    )
     roam = np.array([-2.5, -2.5, 0.2]) * radius, np.array([2.5, 2.5, 2.5]) * radius
     focus = rng.uniform(low * 0.7, high * 0.6, (8, 3))
     shell = Parts(walls, no_rounds(painter), np.zeros((0, 4)))
@@ -253,9 +273,14 @@ def _hills(rng: Rng, painter: Painter) -> Scene:
     top = float(heights.max())
     low, high = np.array([-0.6 * extent, -0.6 * extent, heights.mean()]), np.array([0.6, 0.6, 0.0]) * extent
     high[2] = top + 0.1 * extent
-    clutter = _clutter(rng, painter, int(rng.integers(3, 14)), low, high, (0.06 * extent, 0.35 * extent), floating=0.3)
+    clutter = _clutter(
+        rng, painter, int(rng.integers(3, 14)), low, high, (0.06 * extent, 0.35 * extent), floating=0.3
+    )
     parts = [clutter, _backdrop(rng, painter, 1.5 * extent)]
-    roam = np.array([-0.9 * extent, -0.9 * extent, top]), np.array([0.9 * extent, 0.9 * extent, top + 0.6 * extent])
+    roam = (
+        np.array([-0.9 * extent, -0.9 * extent, top]),
+        np.array([0.9 * extent, 0.9 * extent, top + 0.6 * extent]),
+    )
     spots = rng.uniform(-0.5, 0.5, (8, 2)) * extent
     focus = np.concatenate([spots, np.full((8, 1), float(heights.mean()))], axis=1)
     return _finish(rng, parts, indoors=False, focus=focus, roam=roam, size=extent, terrain=terrain)

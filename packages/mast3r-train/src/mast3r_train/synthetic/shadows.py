@@ -68,7 +68,9 @@ class ShadowMaps:
         blocked = torch.zeros_like(z)
         for dx, dy in _TAPS:
             shift = torch.tensor([dx, dy], device=point.device) * (2 / _SIDE)
-            occluder = grid_sample(self.inverse_depth[which], grid + shift, mode="nearest", align_corners=False)
+            occluder = grid_sample(
+                self.inverse_depth[which], grid + shift, mode="nearest", align_corners=False
+            )
             blocked += (occluder[:, 0, 0] > limit).float()
         lit[views] = 1 - blocked / len(_TAPS)
         return lit

@@ -28,7 +28,10 @@ def terrain_normal(
     step = (extent / heights.shape[-1])[:, None]
     offset = torch.eye(2, device=xy.device) * step[..., None]
     slope = [
-        (terrain_height(heights, extent, xy + offset[:, i : i + 1]) - terrain_height(heights, extent, xy - offset[:, i : i + 1]))
+        (
+            terrain_height(heights, extent, xy + offset[:, i : i + 1])
+            - terrain_height(heights, extent, xy - offset[:, i : i + 1])
+        )
         / (2 * step)
         for i in range(2)
     ]

@@ -1,6 +1,7 @@
 """Textures: a bank of square images with their mip levels, and filtered look-up.
 
-All levels of all textures lie in one flat table of packed RGBA words, so that a look-up is one gather per tap.
+All levels of all textures lie in one flat table of packed RGBA words, so that a look-up is one
+gather per tap.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from mast3r_model import ConfigError
 from PIL import Image
 from torch import Tensor
+
+from mast3r_model import ConfigError
 
 from .patterns import PATTERNS
 
@@ -30,8 +32,8 @@ class TextureBank:
     """Square textures with mip levels.
 
     Attributes:
-        words: all levels of all textures, each texel one int32 that packs R, G, B (low to high bytes). Level 0 of
-            texture 0 comes first; the levels of one texture follow each other.
+        words: all levels of all textures, each texel one int32 that packs R, G, B (low to high bytes). Level
+            0 of texture 0 comes first; the levels of one texture follow each other.
         count: number of textures.
     """
 
@@ -136,7 +138,8 @@ def load_bank(folder: str | None, seed: int, procedural: int) -> TextureBank:
         paths = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in _PHOTO_SUFFIXES)
         if not paths:
             raise ConfigError(
-                f"the texture folder {folder} holds no photo", hint="give a folder of .jpg, .png or .webp files"
+                f"the texture folder {folder} holds no photo",
+                hint="give a folder of .jpg, .png or .webp files",
             )
         for path in paths:
             with Image.open(path) as photo:

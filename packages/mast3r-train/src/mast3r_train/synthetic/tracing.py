@@ -1,9 +1,9 @@
 """Which surface each pixel sees, and how far away: exact ray casting in plain PyTorch.
 
-With rays ``r = ((x - cx) / fx, (y - cy) / fy, 1)`` a point at depth z is ``z r``, and the INVERSE depth of a plane
-and the plane's own coordinates divided by z are linear in r. So flat faces cost one small matrix product and a
-few comparisons per pixel, without any division, and round bodies one square root more. Everything is batched
-over views and works on any device; primitives that no pixel of a view can see are dropped first.
+With rays ``r = ((x - cx) / fx, (y - cy) / fy, 1)`` a point at depth z is ``z r``, and the INVERSE depth of a
+plane and the plane's own coordinates divided by z are linear in r. So flat faces cost one small matrix product
+and a few comparisons per pixel, without any division, and round bodies one square root more. Everything is
+batched over views and works on any device; primitives that no pixel of a view can see are dropped first.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ class Hits:
     surface: Int[Tensor, "views pixels"]
 
 
-def trace(scenes: SceneBatch, cameras: Cameras, shape: tuple[int, int], *, casters_only: bool = False) -> Hits:
+def trace(
+    scenes: SceneBatch, cameras: Cameras, shape: tuple[int, int], *, casters_only: bool = False
+) -> Hits:
     """Cast one ray per pixel.
 
     Args:
@@ -148,7 +150,9 @@ def _trace_faces(
         surface.copy_(torch.where(closer, index.gather(1, winner).to(torch.int32), surface))
 
 
-def _in_frustum(cameras: Cameras, shape: tuple[int, int], center: Tensor, half_u: Tensor, half_v: Tensor) -> Tensor:
+def _in_frustum(
+    cameras: Cameras, shape: tuple[int, int], center: Tensor, half_u: Tensor, half_v: Tensor
+) -> Tensor:
     """False where all four corners of a face lie outside one of the frustum's planes."""
     K = cameras.intrinsics
     height, width = shape
@@ -182,7 +186,7 @@ def _trace_rounds(scenes: SceneBatch, cameras: Cameras, rays: Tensor, best: Tens
     for column in range(kept.shape[1]):
         index = kept[:, column]
         view = torch.arange(len(index), device=index.device)
-        # Rows of `unit` map camera vectors to the body's own coordinates, in which it is a unit sphere or tube.
+        # Rows of `unit` map camera vectors to the body's own coordinates, where it is a unit sphere or tube.
         unit = units[view, index] @ cam2world[:, :3, :3]
         origin = (unit @ center[view, index][..., None])[..., 0]
         direction = unit @ rays

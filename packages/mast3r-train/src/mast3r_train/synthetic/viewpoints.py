@@ -29,7 +29,7 @@ class Lens:
 
 
 def look_at(position: FloatArray, target: FloatArray, roll: FloatArray) -> FloatArray:
-    """(n, 4, 4) cam2world of cameras at (n, 3) that look at (n, 3), rolled by (n,) radians about their axis."""
+    """(n, 4, 4) cam2world of cameras at (n, 3) looking at (n, 3), rolled by (n,) radians about their axis."""
     forward = target - position
     forward = forward / np.maximum(np.linalg.norm(forward, axis=1, keepdims=True), 1e-9)
     helper = np.where(np.abs(forward[:, 2:]) > 0.98, [[0.0, 1.0, 0.0]], [[0.0, 0.0, 1.0]])
@@ -46,7 +46,7 @@ def look_at(position: FloatArray, target: FloatArray, roll: FloatArray) -> Float
 
 
 def intrinsics_for(fov: FloatArray, shape: tuple[int, int], offset: FloatArray) -> FloatArray:
-    """(n, 3, 3) intrinsics from (n,) fields of view in radians over the long side; `offset` (n, 2) in pixels."""
+    """(n, 3, 3) intrinsics from (n,) fields of view (radians, long side) and (n, 2) offsets of the centre (pixels)."""
     height, width = shape
     K = np.tile(np.eye(3), (len(fov), 1, 1))
     K[:, 0, 0] = K[:, 1, 1] = max(shape) / 2 / np.tan(fov / 2)
@@ -76,7 +76,11 @@ def _draw_candidates(scene: Scene, lens: Lens, rng: np.random.Generator) -> _Can
     angle = np.deg2rad(np.exp(rng.uniform(np.log(1.5), np.log(100), (f, s)))) * rng.choice((-1, 1), (f, s))
     cos, sin = np.cos(angle), np.sin(angle)
     turned = np.stack(
-        [cos * away[..., 0] - sin * away[..., 1], sin * away[..., 0] + cos * away[..., 1], away[..., 2] * np.ones((f, s))],
+        [
+            cos * away[..., 0] - sin * away[..., 1],
+            sin * away[..., 0] + cos * away[..., 1],
+            away[..., 2] * np.ones((f, s)),
+        ],
         axis=-1,
     )
     turned[..., 2] += np.linalg.norm(away, axis=-1) * rng.normal(0, 0.12, (f, s))
@@ -104,8 +108,8 @@ def sample_pairs(
 ) -> Cameras:
     """Two cameras per scene, with an overlap near a value drawn from `covisibility`.
 
-    Overlap is the share of the first view's pixels whose surface point the second view sees. Many candidates are
-    probed with small depth images, and the pair nearest to the wanted overlap is taken.
+    Overlap is the share of the first view's pixels whose surface point the second view sees. Many candidates
+    are probed with small depth images, and the pair nearest to the wanted overlap is taken.
 
     Args:
         scenes: the scenes.
@@ -129,7 +133,9 @@ def sample_pairs(
         ).float(),
         torch.from_numpy(np.concatenate([c.pose for c in drawn])).float(),
     )
-    cameras = Cameras(*(tensor.to(batch.device) for tensor in (cameras.scene, cameras.intrinsics, cameras.cam2world)))
+    cameras = Cameras(
+        *(tensor.to(batch.device) for tensor in (cameras.scene, cameras.intrinsics, cameras.cam2world))
+    )
     overlap, is_good = _probe_overlap(batch, cameras, probe)
     overlaps = overlap.view(len(scenes), -1).cpu().numpy()
     usable = is_good.view(len(scenes), _FIRST_VIEWS, 1 + _SECOND_VIEWS).cpu().numpy()
@@ -160,7 +166,7 @@ def _outside_obstacles(scene: Scene, position: FloatArray) -> FloatArray:
 def _probe_overlap(
     batch: SceneBatch, cameras: Cameras, shape: tuple[int, int]
 ) -> tuple[Float[Tensor, " pairs"], Tensor]:
-    """Overlap of each first view with its second views, and whether each view shows something at a fair distance."""
+    """Overlap of each first view with its second views; whether each view shows something, and not too near."""
     height, width = shape
     hits = trace(batch, cameras, shape)
     is_hit = hits.surface >= 0
