@@ -19,12 +19,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 
 from mast3r_model import AsymmetricMASt3R, load_model, save_pretrained, save_pth
+
+Sizes: TypeAlias = dict[str, tuple[int, int, int]]
 
 HEADS = {
     "pos_embed": "RoPE100",
@@ -34,19 +36,10 @@ HEADS = {
     "two_confs": True,
     "desc_conf_mode": ("exp", 0, math.inf),
 }
-OFFICIAL = {
-    **{"enc_embed_dim": 1024, "enc_depth": 24, "enc_num_heads": 16},
-    **{"dec_embed_dim": 768, "dec_depth": 12, "dec_num_heads": 12},
-}
-SMALL = {
-    **{"enc_embed_dim": 384, "enc_depth": 12, "enc_num_heads": 6},
-    **{"dec_embed_dim": 192, "dec_depth": 10, "dec_num_heads": 3},
-}
-TINY = {
-    **{"enc_embed_dim": 16, "enc_depth": 1, "enc_num_heads": 1},
-    **{"dec_embed_dim": 16, "dec_depth": 1, "dec_num_heads": 1},
-    **{"head_type": "catconv", "output_mode": "pts3d+desc4"},
-}
+WIDTHS = ("embed_dim", "depth", "num_heads")
+OFFICIAL = {"enc": (1024, 24, 16), "dec": (768, 12, 12)}
+SMALL = {"enc": (384, 12, 6), "dec": (192, 10, 3)}
+TINY = {"enc": (16, 1, 1), "dec": (16, 1, 1)}
 
 
 def main() -> None:
@@ -66,9 +59,9 @@ def main() -> None:
         report(Path(folder), SMALL if options.small else OFFICIAL, options.repeat)
 
 
-def report(folder: Path, sizes: dict[str, Any], repeat: int) -> None:
+def report(folder: Path, sizes: Sizes, repeat: int) -> None:
     """Measure every layout and print one line each."""
-    save_pretrained(random_model(TINY), folder / "tiny")
+    save_pretrained(random_model(TINY, head_type="catconv"), folder / "tiny")
     model = random_model(sizes)
     count = sum(parameter.numel() for parameter in model.parameters())
     layouts = {
@@ -91,10 +84,13 @@ def report(folder: Path, sizes: dict[str, Any], repeat: int) -> None:
         )
 
 
-def random_model(sizes: dict[str, Any]) -> AsymmetricMASt3R:
+def random_model(sizes: Sizes, **keywords: Any) -> AsymmetricMASt3R:
     """A network whose weights are small random numbers; not initialised, which would take minutes."""
+    widths = {
+        f"{side}_{what}": size for side in sizes for what, size in zip(WIDTHS, sizes[side], strict=True)
+    }
     with torch.device("meta"):
-        model = AsymmetricMASt3R(**(HEADS | sizes))
+        model = AsymmetricMASt3R(**(HEADS | widths | keywords))
     model = model.to_empty(device="cpu")
     for parameter in model.parameters():
         nn.init.uniform_(parameter, -0.02, 0.02)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from mast3r_model.checkpoints import load_model
 from mast3r_model.errors import InputError
 from mast3r_model.pair_inference import collate_with_cat, inference
 from mast3r_model.pairs import make_pairs
@@ -65,6 +66,19 @@ def test_structure(case: str, goldens: Goldens) -> None:
     for i, (first, second) in enumerate(pairs):
         assert torch.equal(result["view1"]["img"][i], first["img"][0])
         assert torch.equal(result["pred2"]["conf"][i], second["img"][0, 0])
+
+
+@pytest.mark.parametrize("case", ["same", "mixed"])
+def test_numbers_equal_upstreams(case: str, goldens: Goldens) -> None:
+    model = load_model(goldens("model/dust3r_linear.pth"), device="cpu")
+    arrays = np.load(goldens("model/inference.npz"))
+    result = inference(make_pairs(golden_views(goldens, case)), model, "cpu", batch_size=4, verbose=False)
+    for view in ("pred1", "pred2"):
+        for key, values in result[view].items():
+            name = f"{case}/{view}_{key}"
+            golden = arrays[name] if name in arrays else [arrays[f"{name}_{i}"] for i in range(6)]
+            for value, expected in zip(values, golden, strict=True):
+                torch.testing.assert_close(value, torch.from_numpy(expected), rtol=1e-4, atol=5e-5)
 
 
 def test_views_are_not_changed_and_extras_survive(goldens: Goldens) -> None:
