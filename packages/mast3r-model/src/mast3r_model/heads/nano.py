@@ -28,6 +28,23 @@ _GROUP = 8
 """Channels per group of the group norms."""
 
 
+_TOKEN_GAIN = 0.1
+"""Weight of the tokens at the start: texture alone tells many pixels apart, random tokens only blur it."""
+
+
+@torch.no_grad()
+def _start_without_phase(layer: nn.Linear | nn.Conv2d, *, cells: int, gain: float = 1.0) -> None:
+    """Let all cells that one vector unfolds into start equal.
+
+    Else a pixel's first descriptor would depend on its place in the patch more than on what it shows, and
+    training would begin by unlearning that, with all descriptors collapsed to one.
+    """
+    for parameter in (layer.weight, layer.bias):
+        if parameter is not None:
+            grouped = parameter.unflatten(0, (-1, cells))
+            parameter.copy_((grouped[:, :1] * gain).expand_as(grouped).flatten(0, 1))
+
+
 class ResidualConv(nn.Module):
     """Two normalised 3x3 convolutions added to their input."""
 
@@ -70,6 +87,7 @@ class UpTrunk(nn.Module):
         self.norm = nn.GroupNorm(hidden // _GROUP, hidden)
         self.conv = nn.Conv2d(hidden, hidden, 3, padding=1)
         self.out = nn.Conv2d(hidden, 4 * out_channels, 1)
+        _start_without_phase(self.out, cells=4)
 
     def forward(
         self, quarter: Float[Tensor, "batch c h w"], local_half: Float[Tensor, "batch d 2*h 2*w"]
@@ -90,6 +108,7 @@ class NanoHead(nn.Module):
         self.spec = spec
         self.cells = spec.patch_size // 4
         self.tokens = nn.Linear(spec.enc_embed_dim + spec.dec_embed_dim, _QUARTER * self.cells**2)
+        _start_without_phase(self.tokens, cells=self.cells**2, gain=_TOKEN_GAIN)
         self.local_quarter = nn.Conv2d(_QUARTER, _QUARTER, 1)
         self.fuse = ResidualConv(_QUARTER)
         self.points = UpTrunk(spec.point_channels, hidden=_HALF)
