@@ -1,9 +1,10 @@
 """Which surface each pixel sees, and how far away: exact ray casting in plain PyTorch.
 
 With rays ``r = ((x - cx) / fx, (y - cy) / fy, 1)`` a point at depth z is ``z r``, and the INVERSE depth of a
-plane and the plane's own coordinates divided by z are linear in r. So flat faces cost one small matrix product
-and a few comparisons per pixel, without any division, and round bodies one square root more. Everything is
-batched over views and works on any device; primitives that no pixel of a view can see are dropped first.
+plane and the plane's own coordinates divided by z are linear in r. So flat faces cost one small matrix
+product and a few comparisons per pixel, without any division, and round bodies one square root more.
+Everything is batched over views and works on any device; primitives that no pixel of a view can see are
+dropped first.
 """
 
 from __future__ import annotations

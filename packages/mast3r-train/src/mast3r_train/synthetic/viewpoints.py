@@ -46,7 +46,7 @@ def look_at(position: FloatArray, target: FloatArray, roll: FloatArray) -> Float
 
 
 def intrinsics_for(fov: FloatArray, shape: tuple[int, int], offset: FloatArray) -> FloatArray:
-    """(n, 3, 3) intrinsics from (n,) fields of view (radians, long side) and (n, 2) offsets of the centre (pixels)."""
+    """(n, 3, 3) intrinsics from (n,) fields of view in radians; `offset` (n, 2) in pixels."""
     height, width = shape
     K = np.tile(np.eye(3), (len(fov), 1, 1))
     K[:, 0, 0] = K[:, 1, 1] = max(shape) / 2 / np.tan(fov / 2)
@@ -166,7 +166,7 @@ def _outside_obstacles(scene: Scene, position: FloatArray) -> FloatArray:
 def _probe_overlap(
     batch: SceneBatch, cameras: Cameras, shape: tuple[int, int]
 ) -> tuple[Float[Tensor, " pairs"], Tensor]:
-    """Overlap of each first view with its second views; whether each view shows something, and not too near."""
+    """Overlap of each first view with its second views; whether each view shows enough, not too near."""
     height, width = shape
     hits = trace(batch, cameras, shape)
     is_hit = hits.surface >= 0
