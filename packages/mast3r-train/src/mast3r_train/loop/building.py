@@ -46,10 +46,13 @@ def build_model(text: str, *, pretrained: str | None = None) -> nn.Module:
     """Build a model expression, with the weights of a checkpoint where it has them."""
     model = ModelConfig.from_expression(text).build()
     if pretrained is not None:
-        from mast3r_model.checkpoints import load_pretrained_into
+        from mast3r_model import load_pretrained_into
 
         report = load_pretrained_into(model, pretrained)
-        LOGGER.info("weights of %s: %s", pretrained, report)
+        LOGGER.info("starting from the weights of %s", pretrained)
+        for what in ("missing", "unexpected", "cloned"):
+            if names := getattr(report, what):
+                LOGGER.info("%s: %s", what, ", ".join(names))
     return model
 
 

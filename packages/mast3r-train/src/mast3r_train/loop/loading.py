@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -168,6 +169,7 @@ class PairLoader:
             collate_fn=_as_it_is,
             pin_memory=self.pin_memory and self.num_workers > 0,
             generator=torch.Generator().manual_seed(self.seed),
+            worker_init_fn=_leave_signals_to_parent,
         )
         yield from loader
 
@@ -190,6 +192,12 @@ class PairLoader:
             items = [(int(index), 0) for index in total[self.ranks.rank :: self.ranks.world_size]]
         size = self.batch_size
         return [tuple(items[start : start + size]) for start in range(0, len(items), size)][: len(self)]
+
+
+def _leave_signals_to_parent(worker: int) -> None:
+    """A worker inherits its parent's handlers; it must end on SIGTERM and leave Ctrl-C to the parent."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _usable_cpus() -> int:

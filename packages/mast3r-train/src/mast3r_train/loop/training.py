@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mast3r_model import Precision, cpu_threads, resolve_precision
+from mast3r_model import ConfigError, Precision, cpu_threads, resolve_precision
 from mast3r_train.config import TrainConfig
 from mast3r_train.loop.averaging import AveragedWeights
 from mast3r_train.loop.building import (
@@ -129,6 +129,9 @@ def build_parts(config: TrainConfig, ranks: Ranks) -> TrainingParts:
         )
         for name, dataset in build_test_sets(config.test_dataset).items()
     }
+    if config.best_on not in ("any", "mean", *test_loaders):
+        known = ", ".join(["any", "mean", *test_loaders])
+        raise ConfigError(f"--best_on {config.best_on!r} is no test set", hint=f"choose from: {known}")
     resuming = checkpoint_path(Path(config.output_dir), "last").exists()
     model = build_model(config.model, pretrained=None if resuming else config.pretrained)
     train_criterion = build_criterion(config.train_criterion)
