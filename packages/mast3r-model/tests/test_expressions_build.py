@@ -43,7 +43,7 @@ class Sized:
 class Plugin:
     @hookimpl
     def mast3r_losses(self) -> dict[str, object]:
-        return {"Heavy": Weighted, "L21": Weighted("L21"), "Broken": "no_such_module_here:Thing"}
+        return {"Heavy": Weighted, "ReadyOne": Weighted("ReadyOne"), "Broken": "no_such_module_here:Thing"}
 
     @hookimpl
     def mast3r_datasets(self) -> dict[str, object]:
@@ -58,8 +58,8 @@ def _plugin() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_plugin")
 def test_build() -> None:
-    loss = parse_expression("0.5*Heavy('a') + Heavy('b')*2 + L21").build(["losses"])
-    assert loss == Weighted("((0.5*a+2*b)+L21)")
+    loss = parse_expression("0.5*Heavy('a') + Heavy('b')*2 + ReadyOne").build(["losses"])
+    assert loss == Weighted("((0.5*a+2*b)+ReadyOne)")
     sized = parse_expression("2*10 @ Sized('train', transform=Heavy)").build(["datasets", "losses"])
     assert isinstance(sized, Sized)
     assert sized.size == 20
@@ -89,7 +89,7 @@ def test_build() -> None:
         ("Sized('train')", "Sized", "not known among the losses"),
         ("Heavy(texd='a')", "'a'", "no argument texd"),
         ("Heavy()", "Heavy", "missing a required argument"),
-        ("L21(1)", "L21", "ready object"),
+        ("ReadyOne(1)", "ReadyOne", "ready object"),
         ("{[1]: 2}", "[1]", "key"),
     ],
 )
