@@ -5,30 +5,26 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Unpack
 
 import numpy as np
 import torch
-from jaxtyping import Bool
-from torch import Tensor
 
 from mast3r_model import (
     AsymmetricCroCo3DStereo,
-    ImageTransform,
+    EncodedImage,
     InputError,
-    LoadedImage,
     PairPrediction,
-    load_image,
 )
 
 from .correspondences import Correspondences
 from .matches import Matches
 from .options import MatchKeywords, MatchOptions, match_options
+from .photos import Mask, Photo, PreparedPhoto, prepare_photo
 from .predictions import match_prediction
 
-Photo = str | Path | LoadedImage
-Mask = Bool[np.ndarray, "height width"]
+ENCODED_ON_DEVICE = 64
+"""Features of more images than this wait in main memory for their pairs."""
 
 
 def match_images(
@@ -112,46 +108,6 @@ def match_pairs(
     return _match_prepared(model, prepared, pairs, batch_size, options, noted)
 
 
-@dataclasses.dataclass(frozen=True)
-class PreparedPhoto:
-    """A photo as the network sees it.
-
-    Attributes:
-        name: its path.
-        tensor: (3, h, w) in [-1, 1].
-        transform: between its pixels and the network's.
-        allowed: (h, w), False where it may not match; None for everywhere.
-    """
-
-    name: str
-    tensor: Tensor
-    transform: ImageTransform
-    allowed: Bool[Tensor, "h w"] | None
-
-
-def prepare_photo(image: Photo, mask: Mask | None, *, size: int, patch_size: int) -> PreparedPhoto:
-    """Load a photo, unless it is, and bring its mask to the network's size."""
-    loaded = image if isinstance(image, LoadedImage) else load_image(image, size, patch_size=patch_size)
-    allowed = None if mask is None else allowed_pixels(mask, loaded.transform, str(loaded.path))
-    return PreparedPhoto(str(loaded.path), loaded.tensor, loaded.transform, allowed)
-
-
-def allowed_pixels(mask: Mask, transform: ImageTransform, name: str) -> Bool[Tensor, "h w"]:
-    """A photo's mask in network pixels.
-
-    Raises:
-        InputError: the mask has another size than its photo.
-    """
-    usable = np.asarray(mask).astype(bool)
-    if usable.shape != transform.original_shape:
-        height, width = transform.original_shape
-        raise InputError(
-            f"the mask of {name} has shape {usable.shape}, but its photo is {width}x{height} pixels",
-            hint=f"give a mask of shape {(height, width)}, False where nothing may match",
-        )
-    return torch.from_numpy(np.ascontiguousarray(transform.map_to_network(usable, sampling="nearest")))
-
-
 def check_pairs(pairs: Sequence[tuple[int, int]], count: int) -> None:
     """Pairs must name two images each.
 
@@ -183,13 +139,14 @@ def _match_prepared(
     made_with: Mapping[str, object],
 ) -> Iterator[Matches]:
     used = sorted({index for pair in pairs for index in pair})
-    encoded = model.encode([photos[index].tensor for index in used], batch_size=batch_size)
-    features = dict(zip(used, encoded, strict=True))
+    features: list[EncodedImage] = []
+    for start in range(0, len(used), ENCODED_ON_DEVICE):
+        chunk = [photos[index].tensor for index in used[start : start + ENCODED_ON_DEVICE]]
+        encoded = model.encode(chunk, batch_size=batch_size)
+        features += encoded if len(used) <= ENCODED_ON_DEVICE else [image.to("cpu") for image in encoded]
     both_ways = [(i, j) for i, j in pairs for i, j in ([(i, j), (j, i)] if options.symmetric else [(i, j)])]
     rows = {index: row for row, index in enumerate(used)}
-    decoded = model.decode_pairs(
-        list(features.values()), [(rows[i], rows[j]) for i, j in both_ways], batch_size=batch_size
-    )
+    decoded = model.decode_pairs(features, [(rows[i], rows[j]) for i, j in both_ways], batch_size=batch_size)
     for first, second in pairs:
         prediction = next(decoded)
         reverse = next(decoded) if options.symmetric else None

@@ -44,8 +44,9 @@ def grid_seeds(
     if subsample < 1:
         raise InputError(f"subsample must be at least 1, got {subsample}")
     height, width = shape
-    rows = torch.arange(subsample // 2, height, subsample, device=device)
-    columns = torch.arange(subsample // 2, width, subsample, device=device)
+    start = subsample // 2
+    rows = torch.arange(min(start, height), height, subsample, device=device)
+    columns = torch.arange(min(start, width), width, subsample, device=device)
     return (rows[:, None] * width + columns).flatten()
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 from PIL import Image
-from scipy.spatial.transform import Rotation
 
 from mast3r_model import InputError
+
+if TYPE_CHECKING:
+    from scipy.spatial.transform import Rotation
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ def rectify_crop(
 
 def _towards(camera: Float[np.ndarray, "3 3"], pixel: Float[np.ndarray, " 2"]) -> Rotation:
     """The rotation, without roll, that takes the optical axis to a pixel's ray."""
+    from scipy.spatial.transform import Rotation
+
     x, y, z = np.linalg.solve(camera, np.append(pixel, 1.0))
     azimuth, inclination = np.arctan2(y, x), np.arctan(np.hypot(x, y) / z)
     return Rotation.from_euler("ZYZ", [azimuth, inclination, -azimuth])

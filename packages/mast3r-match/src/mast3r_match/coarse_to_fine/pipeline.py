@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Unpack
 
 import numpy as np
@@ -12,8 +13,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mast3r_match.matches import Matches
-from mast3r_match.matching import Photo, describe, prepare_photo, to_original_pixels
+from mast3r_match.matching import describe, to_original_pixels
 from mast3r_match.options import MatchKeywords, MatchOptions, match_options
+from mast3r_match.photos import prepare_photo
 from mast3r_match.predictions import match_prediction
 from mast3r_match.selection import away_from_border
 from mast3r_model import AsymmetricCroCo3DStereo, ImageTransform, LoadedImage, PairPrediction, load_image
@@ -33,8 +35,8 @@ class FineMatches:
 
 def match_coarse_to_fine(
     model: AsymmetricCroCo3DStereo,
-    image0: Photo,
-    image1: Photo,
+    image0: str | Path | LoadedImage,
+    image1: str | Path | LoadedImage,
     *,
     size: int = 512,
     max_image_size: int | None = None,

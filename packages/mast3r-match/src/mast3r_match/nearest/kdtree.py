@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.spatial import KDTree
 from torch import Tensor
 
 from .refine import BestRows
+
+if TYPE_CHECKING:
+    from scipy.spatial import KDTree
 
 
 class KDTreeIndex:
@@ -22,6 +25,8 @@ class KDTreeIndex:
 
     @cached_property
     def _tree(self) -> KDTree:
+        from scipy.spatial import KDTree  # half a second that most searches do not need
+
         return KDTree(self._points)
 
     def query(self, queries: Float[Tensor, "queries dim"]) -> BestRows:
