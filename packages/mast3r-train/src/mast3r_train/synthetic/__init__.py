@@ -4,7 +4,7 @@ from .camera_effects import photograph
 from .primitives import Scene, SceneBatch
 from .rendering import RenderedViews, render
 from .scenes import make_scene
-from .textures import TextureBank, load_bank
+from .textures import TextureBank, build_bank, load_bank
 from .tracing import Cameras
 from .viewpoints import Lens, intrinsics_for, look_at, sample_pairs
 
@@ -15,6 +15,7 @@ __all__ = [
     "Scene",
     "SceneBatch",
     "TextureBank",
+    "build_bank",
     "intrinsics_for",
     "load_bank",
     "look_at",
