@@ -159,7 +159,7 @@ def test_killed_in_the_middle_of_an_epoch(toys: ModuleType, uninterrupted: Path,
     config = settings(
         toys,
         tmp_path,
-        train_dataset="ToyPairs(8, noise=0.1, delay=0.25)",
+        train_dataset="ToyPairs(8, noise=0.1, delay=0.5)",
         num_workers=1,
         save_minutes=1e-9,
     )
@@ -172,7 +172,7 @@ def test_killed_in_the_middle_of_an_epoch(toys: ModuleType, uninterrupted: Path,
         [sys.executable, str(TOYS_FILE), *flags], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     steps = tmp_path / "steps.jsonl"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not (steps.exists() and len(steps.read_text().splitlines()) >= 6):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
