@@ -65,6 +65,12 @@ def network() -> PatchNetwork:
     return PatchNetwork()
 
 
+@pytest.fixture
+def points_network() -> PatchNetwork:
+    """The same without descriptors, like DUSt3R."""
+    return PatchNetwork(with_descriptors=False)
+
+
 def texture(height: int, width: int, seed: int = 0) -> np.ndarray:
     """A photo of smooth noise at several scales, uint8 (height, width, 3)."""
     random = np.random.default_rng(seed)
@@ -73,6 +79,12 @@ def texture(height: int, width: int, seed: int = 0) -> np.ndarray:
     )
     grey = (grey - grey.min()) / (grey.max() - grey.min())
     return np.repeat((255 * grey).astype(np.uint8)[..., None], 3, axis=2)
+
+
+@pytest.fixture(scope="session")
+def scene() -> np.ndarray:
+    """What the photos of the tests are cut from: (340, 420, 3) uint8."""
+    return texture(340, 420)
 
 
 @pytest.fixture
