@@ -43,7 +43,8 @@ _MATCH_FLAGS: list[Callable[..., Any]] = [
         type=FILE,
         section="Input",
         metavar="FILE",
-        help="3x3 matrix of the photos' camera in their pixels, for --verify essential and to rectify the windows of --fine.",
+        help="3x3 matrix of the photos' camera in their pixels: for --verify essential, and --fine turns its "
+        "windows to the front with it.",
     ),
     option(
         "--pairs",
@@ -186,3 +187,56 @@ def match(context: CommandContext, *, model: ModelOptions, **flags: Any) -> None
         raise click.UsageError("--verify essential needs --intrinsics FILE")
     with model.session():
         run_match(context, MatchRequest(**flags), model)
+
+
+@command(
+    "pairs",
+    examples=[
+        "mast3r evaluate pairs \"100 @ SyntheticScenes(resolution=(320, 240), split='test', seed=7)\"",
+        "mast3r evaluate pairs scannet_pairs_with_gt.txt --json",
+    ],
+)
+@_with(
+    [
+        argument(
+            "data", help="Dataset expression, or a list of pairs with intrinsics and poses (38 columns)."
+        ),
+        option("--limit", type=click.IntRange(min=1), metavar="N", section="Input", help="Pairs at most."),
+        option(
+            "--min-covisibility",
+            type=click.FloatRange(0, 1),
+            default=0.0,
+            metavar="X",
+            section="Input",
+            help="Skip pairs of a dataset whose views share less.",
+        ),
+        option(
+            "--size",
+            type=click.IntRange(min=16),
+            default=512,
+            metavar="N",
+            section="Quality",
+            help="Long side of the network's input, for a list of pairs.",
+        ),
+        option("--symmetric/--no-symmetric", default=False, section="Quality", help="Decode both ways."),
+        option(
+            "--threshold",
+            type=click.FloatRange(min=0, min_open=True),
+            default=1.0,
+            metavar="PX",
+            section="Quality",
+            help="Of RANSAC, in network pixels.",
+        ),
+        output_option(help="JSON file with every pair's scores."),
+        model_options,
+    ]
+)
+def evaluate_pairs(context: CommandContext, *, model: ModelOptions, **flags: Any) -> None:
+    """Measure matches, relative poses and points on pairs of known pose.
+
+    Matches are all mutual nearest neighbours; poses come from them and the known intrinsics (RANSAC).
+    """
+    from .evaluation.command import EvaluationRequest, run_evaluation
+
+    with model.session():
+        run_evaluation(context, EvaluationRequest(**flags), model)
