@@ -22,11 +22,11 @@ from mast3r_match.evaluation import (
     summarize,
 )
 from mast3r_match.evaluation.measures import measure_pair, true_positions
-from mast3r_model import InputError, PairPrediction
+from mast3r_model import InputError, PairPrediction, hookimpl, temporary_plugin
 from mast3r_model.cli import run
 
 CAMERA = np.array([[60.0, 0, 40], [0, 60, 30], [0, 0, 1]])
-SHAPE = (60, 80)
+SHAPE = (64, 80)
 
 
 def back_project(depth: np.ndarray) -> np.ndarray:
@@ -108,7 +108,7 @@ class Views:
 
     def __getitem__(self, index: int) -> list[dict[str, Any]]:
         pose1 = np.linalg.inv(self.pair.camera1_from_camera0).astype(np.float32)
-        portrait = torch.arange(3 * 80 * 60).float().reshape(3, 80, 60)
+        portrait = torch.arange(3 * 80 * 64).float().reshape(3, 80, 64)
         first = {
             "img": self.pair.image0,
             "depthmap": self.pair.depth0.astype(np.float32),
@@ -119,10 +119,10 @@ class Views:
         }
         second = first | {
             "img": portrait.transpose(1, 2),
-            "depthmap": torch.full((60, 80), -1.0),
+            "depthmap": torch.full((64, 80), -1.0),
             "camera_intrinsics": torch.from_numpy(CAMERA[[1, 0, 2]]).float(),
             "camera_pose": torch.from_numpy(pose1),
-            "true_shape": torch.tensor([80, 60]),
+            "true_shape": torch.tensor([80, 64]),
             "instance": "1",
         }
         return [first, second]
@@ -130,11 +130,11 @@ class Views:
 
 def test_views_are_turned_upright(pair: PosedPair) -> None:
     (found,) = pairs_of_dataset(Views(pair))
-    assert found.image1.shape == (3, 80, 60)
-    assert torch.equal(found.image1.flatten(), torch.arange(3 * 80 * 60).float())
+    assert found.image1.shape == (3, 80, 64)
+    assert torch.equal(found.image1.flatten(), torch.arange(3 * 80 * 64).float())
     np.testing.assert_allclose(found.intrinsics1, CAMERA)
     np.testing.assert_allclose(found.camera1_from_camera0, pair.camera1_from_camera0, atol=1e-6)
-    assert found.depth1.shape == (80, 60)
+    assert found.depth1.shape == (80, 64)
     assert (found.depth1 == 0).all()
 
 
@@ -164,14 +164,30 @@ def test_lists_of_pairs(
         list(read_pair_list(listing))
 
 
-def test_command(goldens: Callable[[str], Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("mast3r_train")
-    words = ["2 @ SyntheticScenes(10, resolution=(64, 48), split='test')", "--device", "cpu", "--json"]
-    words += ["--model", str(goldens("model/mast3r_catconv.pth")), "-o", str(tmp_path / "scores.json")]
-    assert run(evaluate_command, words) == 0
-    document = json.loads(capfd.readouterr().out)
-    assert document["result"]["summary"]["pairs"] == 2
-    assert len(json.loads((tmp_path / "scores.json").read_text())["pairs"]) == 2
-    assert run(evaluate_command, words) == 1  # the output is there already
-    assert run(evaluate_command, ["nowhere.txt", *words[1:]]) == 1
+class ViewsPlugin:
+    """Registers the data set above as `Views()`."""
+
+    def __init__(self, pair: PosedPair) -> None:
+        self.pair = pair
+
+    @hookimpl
+    def mast3r_datasets(self) -> dict[str, object]:
+        return {"Views": lambda: Views(self.pair)}
+
+
+def test_command(
+    pair: PosedPair, goldens: Callable[[str], Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--device", "cpu", "--json", "--model", str(goldens("model/mast3r_catconv.pth"))]
+    output = str(tmp_path / "scores.json")
+    with temporary_plugin(ViewsPlugin(pair), "views"):
+        assert run(evaluate_command, ["Views()", "--limit", "1", "-o", output, *words]) == 0
+        document = json.loads(capfd.readouterr().out)
+        assert document["result"]["summary"]["pairs"] == 1
+        assert len(json.loads(Path(output).read_text())["pairs"]) == 1
+        assert run(evaluate_command, ["Views()", "-o", output, *words]) == 1  # it is there already
+        assert run(evaluate_command, ["Views()", "--min-covisibility", "1", *words]) == 4
+        assert run(evaluate_command, ["Viewz()", *words]) == 1
+        assert "did you mean Views?" in capfd.readouterr().err
+    assert run(evaluate_command, ["nowhere.txt", *words]) == 1
     assert "no such file: nowhere.txt" in capfd.readouterr().err
