@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -169,7 +171,11 @@ def test_killed_in_the_middle_of_an_epoch(toys: ModuleType, uninterrupted: Path,
         if value is not None and not isinstance(value, bool | list)
     ]
     process = subprocess.Popen(
-        [sys.executable, str(TOYS_FILE), *flags], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [sys.executable, str(TOYS_FILE), *flags],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     steps = tmp_path / "steps.jsonl"
     deadline = time.monotonic() + 300
@@ -179,6 +185,11 @@ def test_killed_in_the_middle_of_an_epoch(toys: ModuleType, uninterrupted: Path,
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    with contextlib.suppress(ProcessLookupError):  # once its worker has ended too
+        while True:
+            os.killpg(process.pid, 0)
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
     killed = read_checkpoint(checkpoint_path(tmp_path, "last"))
     assert killed["position"]["epoch"] == 1
     assert 0 < killed["position"]["step"] < 4

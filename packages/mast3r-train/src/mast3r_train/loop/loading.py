@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -195,8 +196,17 @@ class PairLoader:
 
 
 def _leave_signals_to_parent(worker: int) -> None:
-    """A worker inherits its parent's handlers; it must end on SIGTERM and leave Ctrl-C to the parent."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    """Let a worker outlive the signal that asks its parent to stop after the update in progress.
+
+    Ctrl-C reaches the whole process group, and so does the SIGTERM of many schedulers: without its workers
+    the parent could not finish the update. As in the parent, the second SIGTERM ends the worker at once; that
+    is also how torch ends one that hangs. A worker whose parent has died ends by itself within seconds.
+    """
+
+    def ignore_once(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+
+    signal.signal(signal.SIGTERM, ignore_once)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -39,7 +39,7 @@ def parameter_groups(
 def make_optimizer(model: nn.Module, *, lr: float, weight_decay: float) -> torch.optim.AdamW:
     """AdamW over the model's trainable parameters; the schedule sets the learning rate before each update.
 
-    The fused update does all parameters in one pass, which on a CPU with small models saves several percent of
-    a step.
+    The fused update does all parameters in one pass, which on a CPU with small models saves several percent
+    of a step.
     """
     return torch.optim.AdamW(parameter_groups(model, weight_decay), lr=lr, betas=BETAS, fused=True)
