@@ -5,8 +5,9 @@ Names are imported on first use (PEP 562): ``mast3r --help`` imports no torch.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from .lazy import lazy_names
 
 if TYPE_CHECKING:
     from .checkpoints import CheckpointInfo as CheckpointInfo
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .checkpoints import read_pth as read_pth
     from .checkpoints import save_pretrained as save_pretrained
     from .checkpoints import save_pth as save_pth
+    from .checkpoints import write_pth as write_pth
     from .config import ModelConfig as ModelConfig
     from .device import Precision as Precision
     from .device import available_devices as available_devices
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from .images import load_mask as load_mask
     from .images import nearest_network_shape as nearest_network_shape
     from .images import read_rgb as read_rgb
+    from .lazy import lazy_names as lazy_names
     from .networks import AsymmetricCroCo3DStereo as AsymmetricCroCo3DStereo
     from .networks import AsymmetricMASt3R as AsymmetricMASt3R
     from .networks import EncodedBatch as EncodedBatch
@@ -76,6 +79,7 @@ if TYPE_CHECKING:
     from .plugins import registry as registry
     from .plugins import temporary_plugin as temporary_plugin
     from .predictions import PairPrediction as PairPrediction
+    from .view_dicts import view_to_device as view_to_device
 
 _MODULES = {
     "checkpoints": (
@@ -95,6 +99,7 @@ _MODULES = {
         "read_pth",
         "save_pretrained",
         "save_pth",
+        "write_pth",
     ),
     "config": ("ModelConfig",),
     "device": (
@@ -143,6 +148,7 @@ _MODULES = {
         "nearest_network_shape",
         "read_rgb",
     ),
+    "lazy": ("lazy_names",),
     "networks": (
         "AsymmetricCroCo3DStereo",
         "AsymmetricMASt3R",
@@ -165,21 +171,11 @@ _MODULES = {
         "temporary_plugin",
     ),
     "predictions": ("PairPrediction",),
+    "view_dicts": ("view_to_device",),
 }
 
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = sorted(_MODULE_OF)
 
-
-def __getattr__(name: str) -> object:
-    module = _MODULE_OF.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{module}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULE_OF})
+__getattr__, __dir__ = lazy_names(__name__, _MODULE_OF)

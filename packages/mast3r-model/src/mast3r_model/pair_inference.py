@@ -13,14 +13,12 @@ from rich.progress import track
 from torch import Tensor
 
 from mast3r_model.errors import InputError
-from mast3r_model.pairs import View
+from mast3r_model.view_dicts import View, view_to_device
 
 StereoModel: TypeAlias = Callable[
     [dict[str, Any], dict[str, Any]], tuple[dict[str, Tensor], dict[str, Tensor]]
 ]
 """Upstream's contract: (view1, view2) -> (pred1, pred2), dictionaries as in spec 10 S6."""
-
-_STAYS_ON_CPU = frozenset({"depthmap", "dataset", "label", "instance", "idx", "true_shape", "rng"})
 
 
 def inference(
@@ -92,19 +90,10 @@ def collate_with_cat(items: Sequence[Any], lists: bool = False) -> Any:
 
 
 def _infer_batch(pairs: list[tuple[View, View]], model: StereoModel, device: torch.device) -> dict[str, Any]:
-    view1, view2 = (_to_device(view, device) for view in collate_with_cat(pairs))
+    view1, view2 = (view_to_device(view, device) for view in collate_with_cat(pairs))
     with torch.no_grad():
         pred1, pred2 = model(view1, view2)
     return {"view1": view1, "view2": view2, "pred1": pred1, "pred2": pred2, "loss": None}
-
-
-def _to_device(view: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    return {
-        key: value.to(device, non_blocking=True)
-        if isinstance(value, Tensor) and key not in _STAYS_ON_CPU
-        else value
-        for key, value in view.items()
-    }
 
 
 def _group_by_shape(pairs: Sequence[tuple[View, View]]) -> list[list[int]]:

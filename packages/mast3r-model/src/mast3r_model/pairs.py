@@ -1,16 +1,11 @@
-"""Which images meet, upstream's signature (spec 10 S10.2).
-
-Scene graphs beyond "complete" live in mast3r_sfm.
-"""
+"""Which images meet, upstream's signature (spec 10 S10.2)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Sequence
 
 from mast3r_model.errors import InputError
-
-View: TypeAlias = Mapping[str, Any]
+from mast3r_model.view_dicts import View
 
 
 def make_pairs(
@@ -37,7 +32,7 @@ def make_pairs(
         raise InputError(
             "make_pairs knows scene_graph='complete' without prefilter only, "
             f"got scene_graph={scene_graph!r}, prefilter={prefilter!r}",
-            hint="other graphs come with the package mast3r-sfm",
+            hint="any list of (view, view) will do in place of this function's",
         )
     pairs = [(images[i], images[j]) for i in range(len(images)) for j in range(i)]
     if symmetrize:

@@ -5,8 +5,9 @@ Names are imported on first use, because presets are listed without importing to
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from mast3r_model.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .conversion import convert as convert
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .reader import read_pth as read_pth
     from .saving import save_pretrained as save_pretrained
     from .saving import save_pth as save_pth
+    from .saving import write_pth as write_pth
 
 _MODULE_OF = {
     "CheckpointInfo": "info",
@@ -47,15 +49,9 @@ _MODULE_OF = {
     "read_pth": "reader",
     "save_pretrained": "saving",
     "save_pth": "saving",
+    "write_pth": "saving",
 }
 
 __all__ = sorted(_MODULE_OF)
 
-
-def __getattr__(name: str) -> object:
-    module = _MODULE_OF.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{module}", __name__), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = lazy_names(__name__, _MODULE_OF)

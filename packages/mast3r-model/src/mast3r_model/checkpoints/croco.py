@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 
-import torch
-
 from croco_backbone import CroCoNet
+from mast3r_model.checkpoints.loading import copy_weights
 from mast3r_model.checkpoints.locations import local_path
 from mast3r_model.checkpoints.naming import match_keys
 from mast3r_model.checkpoints.reader import CROCO, read_checkpoint
@@ -33,8 +32,5 @@ def load_croco(name_or_path: str | os.PathLike[str]) -> CroCoNet:
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{stored.path}: cannot build its network: {error}") from error
     match = match_keys(model, stored.tensors, purpose="use", path=stored.path)
-    own = model.state_dict(keep_vars=True)
-    with torch.no_grad():
-        for slot, source in match.source.items():
-            own[slot].copy_(stored.tensors[source])
+    copy_weights(model, stored, match)
     return model.eval()

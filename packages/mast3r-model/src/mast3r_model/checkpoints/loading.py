@@ -109,11 +109,16 @@ def load_pretrained_into(model: nn.Module, name_or_path: str | os.PathLike[str])
     """
     stored = read_checkpoint(local_path(name_or_path))
     match = match_keys(model, stored.tensors, purpose="initialise", path=stored.path)
+    copy_weights(model, stored, match)
+    return LoadReport(match.missing, match.unexpected, tuple(sorted(match.cloned)))
+
+
+def copy_weights(model: nn.Module, stored: StoredModel, match: KeyMatch) -> None:
+    """Overwrite a network's parameters in place by the stored tensors that fit them."""
     own = model.state_dict(keep_vars=True)
     with torch.no_grad():
         for slot, source in match.source.items():
             own[slot].copy_(stored.tensors[source])
-    return LoadReport(match.missing, match.unexpected, tuple(sorted(match.cloned)))
 
 
 def _has_unstored_tensors(model: nn.Module, match: KeyMatch) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -80,13 +81,21 @@ def save_pth(
     for names in slots_of(model).values():
         state |= dict.fromkeys(names, _converted(names[0], state[names[0]], "fp32"))
     arguments = argparse.Namespace(model=model.config.to_expression())
-    content = {"args": arguments, "model": dict(state), "epoch": 0, **(training or {})}
+    write_pth(path, {"args": arguments, "model": dict(state), "epoch": 0, **(training or {})})
+    return path
+
+
+def write_pth(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
+    """Write a file that `read_pth` reads: tensors, plain values and `argparse.Namespace`.
+
+    Raises:
+        OutputError: cannot be written; nothing half-written is left.
+    """
     with atomic_write(path) as temporary:
         try:
-            torch.save(content, temporary)
+            torch.save(dict(content), temporary)
         except RuntimeError as error:  # how torch reports a full disk
-            raise _cannot_write(path, error) from error
-    return path
+            raise _cannot_write(Path(path), error) from error
 
 
 def config_text(config: ModelConfig) -> str:

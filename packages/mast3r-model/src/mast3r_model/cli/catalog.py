@@ -1,5 +1,6 @@
-"""Commands of packages that may not be installed, so that ``mast3r --help`` can say how to get them (spec 60
-F1).
+"""Commands of packages that may not be installed, so that ``mast3r --help`` can say how to get them.
+
+Source: spec 60 section F1.
 
 This registers nothing: a command that works comes from its package through the hook ``mast3r_commands``.
 """

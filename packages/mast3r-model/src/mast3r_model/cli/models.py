@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -14,11 +13,14 @@ from mast3r_model.plugins import registry
 from .cache import is_cached
 from .command import command
 from .context import CommandContext
-from .options import complete_model, refuse_existing
+from .options import complete_model, refuse_existing, work_offline
 from .parameters import argument, option
 
 if TYPE_CHECKING:
     from mast3r_model import CheckpointInfo, ModelPreset
+
+_checkpoint = argument("model", shell_complete=complete_model, help="Preset, hub id, folder or file.")
+_offline = option("--offline", is_flag=True, help="Download nothing.", section="Model and device")
 
 
 @command("list", examples=["mast3r models list", "mast3r models list --json"])
@@ -36,11 +38,11 @@ def list_models(context: CommandContext) -> None:
 
 
 @command("info", examples=["mast3r models info nano", "mast3r models info checkpoint.pth --json"])
-@argument("model", shell_complete=complete_model, help="Preset, hub id, folder or file.")
-@option("--offline", is_flag=True, help="Download nothing.", section="Model and device")
+@_checkpoint
+@_offline
 def info(context: CommandContext, model: str, offline: bool) -> None:
     """What a checkpoint holds: configuration, number of parameters, licence, size."""
-    _work_offline(offline)
+    work_offline(offline)
     from mast3r_model import checkpoint_info
 
     found = checkpoint_info(model)
@@ -65,11 +67,11 @@ def download(context: CommandContext, model: str) -> None:
 
 
 @command("path", examples=["mast3r models path nano", 'ls "$(mast3r models path nano)"'])
-@argument("model", shell_complete=complete_model, help="Preset, hub id, folder or file.")
-@option("--offline", is_flag=True, help="Download nothing.", section="Model and device")
+@_checkpoint
+@_offline
 def path(context: CommandContext, model: str, offline: bool) -> None:
     """Where a checkpoint lies on this disk; it is downloaded first if need be."""
-    _work_offline(offline)
+    work_offline(offline)
     from mast3r_model import local_path
 
     found = local_path(model)
@@ -132,9 +134,3 @@ def _state(location: str) -> str:
     if Path(location).exists() or is_cached(location):
         return "on this disk"
     return "missing" if Path(location).is_absolute() else "to download"
-
-
-def _work_offline(offline: bool) -> None:
-    """The hub's library reads this variable when it is imported, so it comes before that."""
-    if offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"

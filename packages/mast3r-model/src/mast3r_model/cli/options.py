@@ -60,7 +60,7 @@ class ModelOptions:
         return resolve_precision(self.device, self.dtype)
 
     def session(self) -> AbstractContextManager[object]:
-        """A block with these threads, seed and offline mode; everything is as before afterwards."""
+        """A block with these threads and this seed; everything is as before afterwards."""
         import torch
 
         from mast3r_model.device import cpu_threads
@@ -78,8 +78,7 @@ class ModelOptions:
             CheckpointError: the model is unknown, missing or broken.
             DeviceError: the device is not there.
         """
-        if self.offline:
-            os.environ["HF_HUB_OFFLINE"] = "1"
+        work_offline(self.offline)
         from mast3r_model import load_model
 
         self.precision()
@@ -91,6 +90,12 @@ class ModelOptions:
                 f"--model {OFFICIAL_MODEL} (CC BY-NC-SA 4.0, non-commercial)"
             )
         return model
+
+
+def work_offline(offline: bool) -> None:
+    """Let this process download nothing; before the hub's library is imported, which is when it looks."""
+    if offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 class Count(click.IntRange):

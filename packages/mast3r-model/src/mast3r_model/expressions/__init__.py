@@ -1,5 +1,4 @@
-"""The expression language of datasets, losses, transforms and models (spec 00 Expressions, spec 40 section
-1).
+"""The expression language of datasets, losses, transforms and models (spec 00, spec 40 section 1).
 
 ``parse_expression(text)`` reads the text and runs nothing; ``Expression.build(kinds)`` looks names up among
 the plugins of these kinds and constructs the objects.

@@ -95,8 +95,8 @@ class Term:
     """One operand of a sum.
 
     Args:
-        name: its text up to the first parenthesis, with ``#2``, ``#3`` for repeated ones: ``1_000 @
-        BlendedMVS``.
+        name: its text up to the first parenthesis, with ``#2``, ``#3`` for repeated ones:
+            ``1_000 @ BlendedMVS``.
         text: its source text.
         expression: the operand as an expression.
     """
@@ -111,8 +111,7 @@ def parse_expression(text: str) -> Expression:
 
     Args:
         text: at most 64 KiB, such as ``"1000 @ Co3d(split='train') + 0.5 * Other([1, 2])"``; white space
-        around it
-            does not matter.
+            around it does not matter.
 
     Raises:
         ExpressionError: the text is no expression; its string shows the place with a caret.

@@ -64,8 +64,7 @@ def parse_text(text: str) -> Node:
 
     Raises:
         ExpressionError: the text is empty, too long, nested too deeply, no valid syntax, or holds something
-        that
-            expressions do not have; ``offset`` is the place.
+            that expressions do not have; ``offset`` is the place.
     """
     if not text.strip():
         raise ExpressionError("the expression is empty", text)

@@ -5,8 +5,9 @@ Each file makes one head; the hook ``mast3r_heads`` registers it under the name 
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from mast3r_model.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .postprocess import confidence_from_raw as confidence_from_raw
@@ -33,11 +34,4 @@ _MODULE_OF = {
 
 __all__ = sorted(_MODULE_OF)
 
-
-def __getattr__(name: str) -> object:
-    module = _MODULE_OF.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{module}", __name__), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = lazy_names(__name__, _MODULE_OF)

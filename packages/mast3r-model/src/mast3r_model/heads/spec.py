@@ -84,8 +84,8 @@ class HeadPair:
 
     Attributes:
         head1: for view 1, called as ``head(decoder_outputs, image_shape, local)`` with the encoder's output
-            and those of all decoder blocks, each (batch, tokens, channels), the image's (height, width) in its
-            natural orientation, and the local maps of that view (None without a local module). Returns
+            and those of all decoder blocks, each (batch, tokens, channels), the image's (height, width) in
+            its natural orientation, and the local maps of that view (None without a local module). Returns
             channel-last float32 maps ``pts3d`` (batch, height, width, 3) and, where the configuration has
             them, ``conf``, ``desc`` (.., D) and ``desc_conf``.
         head2: the same for view 2, with weights of its own; its points are in view 1's camera frame.
