@@ -86,7 +86,7 @@ def main() -> None:
     options = parser.parse_args()
     model = load_model(options.model, device="cpu")
     rows = []
-    print(
+    print(  # noqa: T201
         "| pair | nano: inliers / matches | share | SIFT: inliers / matches | share |\n|---|---|---|---|---|"
     )
     for name, path0, path1 in photo_pairs(options.folder):

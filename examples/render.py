@@ -21,7 +21,7 @@ def main() -> None:
     """Render one pair."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=20)
-    parser.add_argument("--index", type=int, default=5)
+    parser.add_argument("--index", type=int, default=12)
     parser.add_argument("--output", type=Path, default=Path(__file__).resolve().parent)
     options = parser.parse_args()
     scenes = SyntheticScenes(

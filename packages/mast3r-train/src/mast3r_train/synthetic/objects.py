@@ -38,7 +38,8 @@ class Painter:
         tint = np.clip(rng.normal(0.95, 0.12, (n, 1)) + rng.normal(0, 0.08, (n, 3)), 0.3, 1.3)
         return Surfaces(
             texture=rng.choice(self.palette, n).astype(np.int32),
-            texels_per_unit=(per_metre * sizes).astype(np.float32),
+            # Rows of an image run down, v runs up.
+            texels_per_unit=(per_metre * sizes * np.array([1.0, -1.0])).astype(np.float32),
             offset=rng.uniform(0, TEXTURE_SIZE, (n, 2)).astype(np.float32),
             tint=tint.astype(np.float32),
         )
@@ -99,9 +100,11 @@ def turns_about_z(rng: np.random.Generator, n: int) -> FloatArray:
     return Rotation.from_rotvec(rng.uniform(0, 2 * np.pi, (n, 1)) * [[0.0, 0.0, 1.0]]).as_matrix()
 
 
-# Axis of each face of a box, with sign: u x v points outwards.
-_BOX_NORMAL = np.array([0, 0, 1, 1, 2, 2])
-_BOX_SIGN = np.array([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
+# The six faces of a box by axis: where the normal, u and v point. v is upright on the sides, and u x v is the
+# normal, so that textures are neither mirrored nor lying on their side.
+_NORMAL_AXIS, _NORMAL_SIGN = np.array([0, 0, 1, 1, 2, 2]), np.array([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
+_U_AXIS, _U_SIGN = np.array([1, 1, 0, 0, 0, 0]), np.array([1.0, -1.0, -1.0, 1.0, 1.0, -1.0])
+_V_AXIS = np.array([2, 2, 2, 2, 1, 1])
 
 
 def box_faces(
@@ -123,15 +126,13 @@ def box_faces(
         coverage: see :meth:`Painter.paint`.
     """
     axes = np.swapaxes(rotation, 1, 2) * half[:, :, None]
-    normal = axes[:, _BOX_NORMAL] * _BOX_SIGN[:, None]
-    first = axes[:, (_BOX_NORMAL + 1) % 3]
-    second = axes[:, (_BOX_NORMAL + 2) % 3] * _BOX_SIGN[:, None]
-    if inwards:
-        second = -second
+    normal = axes[:, _NORMAL_AXIS] * _NORMAL_SIGN[:, None]
+    half_u = axes[:, _U_AXIS] * _U_SIGN[:, None] * (-1.0 if inwards else 1.0)
+    half_v = axes[:, _V_AXIS]
     return make_faces(
         (center[:, None] + normal).reshape(-1, 3),
-        first.reshape(-1, 3),
-        second.reshape(-1, 3),
+        half_u.reshape(-1, 3),
+        half_v.reshape(-1, 3),
         painter,
         coverage=coverage,
         casts_shadow=not inwards,

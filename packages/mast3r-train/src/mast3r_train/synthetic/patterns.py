@@ -30,10 +30,12 @@ def _value_noise(size: int, rng: np.random.Generator, octaves: tuple[int, int] =
 
 
 def _colors(rng: np.random.Generator, n: int) -> np.ndarray:
-    """(n, 3) colours that differ in brightness."""
-    base = rng.random((n, 3))
+    """(n, 3) colours that differ in brightness, mostly muted as real materials are."""
     brightness = rng.permutation(np.linspace(0.15, 0.95, n))[:, None]
-    return (base / base.max(axis=1, keepdims=True) * brightness * 255).astype(np.float32)
+    hue = rng.random((n, 3))
+    saturation = rng.beta(1.2, 2.0, (n, 1))
+    tone = 1 - saturation * (1 - hue / hue.max(axis=1, keepdims=True))
+    return (tone * brightness * 255).astype(np.float32)
 
 
 def _ramp(values: np.ndarray, colors: np.ndarray) -> np.ndarray:

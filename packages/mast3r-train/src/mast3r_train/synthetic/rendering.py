@@ -93,7 +93,7 @@ def _surface_table(scenes: SceneBatch) -> Float[Tensor, "properties rows"]:
         [scenes.face_center, scenes.round_center, torch.zeros(n, 1, 3, device=scenes.device)], 1
     )
     axes = torch.cat([face_axes, round_axes, ground_axes], 1)
-    density = (scenes.texels_per_unit * axes[..., :2, :].square().sum(-1).sqrt()).amax(-1, keepdim=True)
+    density = (scenes.texels_per_unit.abs() * axes[..., :2, :].square().sum(-1).sqrt()).amax(-1, keepdim=True)
     rows = [
         center,
         axes.flatten(-2),

@@ -179,7 +179,7 @@ def _backdrop(rng: Rng, painter: Painter, distance: float) -> Parts:
     center = outward * distance * rng.uniform(1.0, 1.4, (n, 1)) + np.array([0, 0, 1]) * half_height
     up = np.tile([[0.0, 0.0, 1.0]], (n, 1)) * half_height
     faces = make_faces(
-        center, along * half_width, up, painter, coverage=(0.8, 3.0), one_sided=False, casts_shadow=False
+        center, -along * half_width, up, painter, coverage=(0.8, 3.0), one_sided=False, casts_shadow=False
     )
     return Parts(faces, no_rounds(painter), np.zeros((0, 4)))
 
