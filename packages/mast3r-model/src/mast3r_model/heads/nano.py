@@ -41,7 +41,7 @@ def _start_without_phase(layer: nn.Linear | nn.Conv2d, *, cells: int, gain: floa
     """
     for parameter in (layer.weight, layer.bias):
         if parameter is not None:
-            grouped = parameter.unflatten(0, (-1, cells))
+            grouped = parameter.reshape(-1, cells, *parameter.shape[1:])
             parameter.copy_((grouped[:, :1] * gain).expand_as(grouped).flatten(0, 1))
 
 
