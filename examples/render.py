@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mast3r_train import SyntheticScenes
 from PIL import Image
+
+from mast3r_train import SyntheticScenes
 
 
 def main() -> None:
