@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import click
 import numpy as np
 import pytest
 from PIL import Image
@@ -59,6 +60,33 @@ def mast3r_match(workplace: Path, capfd: pytest.CaptureFixture[str]) -> Callable
         return Ran(code, *capfd.readouterr())
 
     return call
+
+
+FLAGS_OF_THE_SPECIFICATION = {
+    "--pairs": None,
+    "--subsample": 8,
+    "--pixel-tolerance": 0.0,
+    "--min-confidence": 0.0,
+    "--max-matches": None,
+    "--border": 3,
+    "--fine": False,
+    "--max-image-size": None,
+    "--verify": "none",
+    "--output": None,
+    "--viz": None,
+    "--viz-count": 50,
+    "--model": "nano",
+    "--device": "auto",
+    "--dtype": "auto",
+    "--seed": 0,
+}
+
+
+def test_flags_and_defaults_are_those_of_the_specification() -> None:
+    """Spec 60 F4 and F2."""
+    known = {name: parameter for parameter in match.params for name in parameter.opts}
+    for name, default in FLAGS_OF_THE_SPECIFICATION.items():
+        assert known[name].default == default or known[name].get_default(click.Context(match)) == default
 
 
 def test_two_photos(mast3r_match: Callable[..., Ran], workplace: Path) -> None:

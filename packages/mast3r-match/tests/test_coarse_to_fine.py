@@ -27,7 +27,7 @@ from mast3r_match import (
 from mast3r_match.coarse_to_fine import make_overlapping_grid, norm_windows, score_cell, start_pos, warp_image
 from mast3r_match.coarse_to_fine.crops import cut, working_photo
 from mast3r_match.coarse_to_fine.homography import apply_homography
-from mast3r_model import InputError, load_image
+from mast3r_model import InputError, crop_and_resize_transform, load_image, nearest_network_shape
 
 Golden = dict[str, list[dict[str, object]]]
 
@@ -109,6 +109,16 @@ def test_scores(golden: Golden, arrays: dict[str, np.ndarray]) -> None:
         np.testing.assert_array_equal(scored.cells1, arrays[f"score_cell1_{name}"])
         np.testing.assert_array_equal(scored.cells2, arrays[f"score_cell2_{name}"])
         np.testing.assert_allclose(scored.weights.sum(1), arrays[f"score_weights_sum_{name}"], rtol=1e-6)
+
+
+def test_network_sizes_and_their_transforms(golden: Golden) -> None:
+    for case in golden["hw_resolution"]:
+        assert list(nearest_network_shape((case["H"], case["W"]))) == case["out"]
+    for case in golden["resize_fn"]:
+        transform = crop_and_resize_transform((case["H"], case["W"]))
+        for ours, theirs in (("matrix_to_network", "to_rescaled"), ("matrix_to_original", "to_orig")):
+            matrix = getattr(transform, ours)(pixels="corner")
+            np.testing.assert_allclose(matrix, case[theirs], atol=1e-12)
 
 
 def test_no_matches_no_windows() -> None:

@@ -156,6 +156,18 @@ def test_verification_finds_the_true_matches(model: str) -> None:
     np.testing.assert_array_equal(again.inliers, found.inliers)
 
 
+def test_the_threshold_is_in_pixels_of_the_matched_images() -> None:
+    """Photos four times as large as the network's input: rounding there is 4 pixels here."""
+    random = np.random.default_rng(1)
+    camera = np.array([[2000.0, 0, 1280], [0, 2000, 960], [0, 0, 1]])
+    points = np.c_[random.uniform(-2, 2, (300, 2)), random.uniform(4, 8, 300)]
+    rounded = [np.round(project(points + shift, camera) / 4) * 4 for shift in ([0.0, 0, 0], [0.5, 0.1, 0.05])]
+    transform = ImageTransform((1920, 2560), (480, 640), np.diag([0.25, 0.25, 1.0]))
+    fine = Matches(*rounded, np.ones(300))
+    known = Matches(*rounded, np.ones(300), transform0=transform, transform1=transform)
+    assert verify_matches(known).inliers.mean() > 0.95 > verify_matches(fine, threshold=0.5).inliers.mean()
+
+
 def test_too_few_matches_verify_nothing() -> None:
     found = verify_matches(make_matches(4))
     assert found.matrix is None

@@ -138,7 +138,7 @@ _MATCH_FLAGS: list[Callable[..., Any]] = [
         default=1.5,
         metavar="PX",
         section="Quality",
-        help="Of --verify, in pixels of the photos.",
+        help="Of --verify, in pixels of the images as they were matched.",
     ),
     option(
         "--viz",

@@ -30,7 +30,8 @@ class Matches:
         points3d1: (n, 3) what keypoints1 see, in the same frame.
         image_shape0: (height, width) of photo 0.
         image_shape1: (height, width) of photo 1.
-        transform0: between the pixels of photo 0 and those that the network saw.
+        transform0: between the pixels of photo 0 and those that were matched: the network's input, or the
+            photo as windows were cut from it.
         transform1: the same for photo 1.
         name0: path or name of photo 0.
         name1: path or name of photo 1.

@@ -47,7 +47,8 @@ def verify_matches(
     Args:
         matches: in the photos' pixels.
         model: ``fundamental`` for unknown cameras, ``essential`` for known ones.
-        threshold: largest distance to an epipolar line, in the photos' pixels.
+        threshold: largest distance to an epipolar line, in pixels of the images that were matched (the
+            network's, or the photos' own after coarse to fine), which `matches` knows.
         intrinsics0: 3x3 of photo 0, for ``essential``.
         intrinsics1: 3x3 of photo 1.
         seed: of OpenCV's random numbers.
@@ -60,6 +61,7 @@ def verify_matches(
     if len(matches) < LEAST_MATCHES[model]:
         return Verification(np.zeros(len(matches), dtype=bool), None)
     points0, points1 = matches.keypoints0.astype(np.float64), matches.keypoints1.astype(np.float64)
+    threshold *= _photo_pixels(matches)
     cv2.setRNGSeed(seed)
     if model == "fundamental":
         matrix, mask = cv2.findFundamentalMat(
@@ -81,6 +83,16 @@ def verify_matches(
     if matrix is None or matrix.shape != (3, 3):
         return Verification(np.zeros(len(matches), dtype=bool), None)
     return Verification(mask.ravel().astype(bool), matrix)
+
+
+def _photo_pixels(matches: Matches) -> float:
+    """How many pixels of the photos one pixel of the matched images is; 1 where nothing is known."""
+    scales = [
+        transform.network_from_original[[0, 1], [0, 1]]
+        for transform in (matches.transform0, matches.transform1)
+        if transform is not None
+    ]
+    return 1 / float(np.mean(scales)) if scales else 1.0
 
 
 def normalized(

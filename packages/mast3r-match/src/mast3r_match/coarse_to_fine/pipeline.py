@@ -183,6 +183,8 @@ def _join(
         keypoints0=keypoints0,
         keypoints1=keypoints1,
         scores=scores[rows],
+        transform0=working[0].transform,
+        transform1=working[1].transform,
         points3d0=_points_seen(prediction.pts3d1, coarse.transform0, keypoints0),
         points3d1=_points_seen(prediction.pts3d2_in_view1, coarse.transform1, keypoints1),
     )

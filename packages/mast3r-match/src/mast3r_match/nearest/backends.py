@@ -19,6 +19,9 @@ from .metric import Metric, Precision, fold_metric, metric_score
 from .refine import BestRows
 
 BackendName = Literal["auto", "dense", "fused", "kdtree"]
+FUSED_DIMENSIONS = 126
+"""Widest descriptors whose tiles fit the kernel's shared memory (two columns may be added for ``l2``)."""
+
 RowSearch = Callable[[Float[Tensor, "queries dim"]], BestRows]
 
 
@@ -63,6 +66,8 @@ def _fused(queries: Tensor, database: Tensor, options: SearchOptions, *, both: b
             f"the fused search needs a CUDA device and triton, got device {queries.device}",
             hint="use backend='dense' or 'auto'",
         )
+    if queries.shape[1] > FUSED_DIMENSIONS:
+        return _dense(queries, database, options, both=both)
     half = options.precision == "bf16" and options.metric == "dot"
     return fused_search(*fold_metric(queries, database, options.metric), both_directions=both, half=half)
 
