@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from mast3r_model import InputError
-from mast3r_train.batches import collate, symmetrize_batch, to_device
+from mast3r_model import InputError, view_to_device
+from mast3r_train.batches import collate, symmetrize_batch
 
 
 def view(number: int, **extra: Any) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def test_symmetrize_interleaves_every_key() -> None:
 
 def test_only_what_the_model_and_losses_read_moves() -> None:
     batched, _ = collate([[view(0), view(1)]])
-    moved = to_device(batched, "meta")
+    moved = view_to_device(batched, "meta")
     assert moved["img"].device.type == "meta"
     assert moved["depthmap"].device.type == "cpu"
     assert moved["true_shape"].device.type == "cpu"

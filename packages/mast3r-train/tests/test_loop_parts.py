@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from mast3r_model import ConfigError, Precision
+from mast3r_model import ConfigError, InputError, Precision
 from mast3r_train.datasets.algebra import DatasetAlgebra
 from mast3r_train.loop.averaging import AveragedWeights
 from mast3r_train.loop.curves import plot_curves, read_lines
@@ -193,6 +193,22 @@ def test_loaders_refuse_what_they_cannot_serve() -> None:
         loader_of(Numbers("a", 2))
     with pytest.raises(ConfigError, match="2 resolutions"):
         loader_of(Numbers("a", 9, resolutions=2), shuffle=False)
+
+
+class Unreadable(Numbers):
+    """A dataset whose files are gone."""
+
+    def __getitem__(self, index: Any) -> Any:
+        raise InputError("no such file: a.png", hint="look for it")
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_worker_s_error_is_told_as_it_is(num_workers: int) -> None:
+    loader = PairLoader(Unreadable("a", 4), batch_size=2, num_workers=num_workers, seed=0, shuffle=True)
+    with pytest.raises(InputError) as caught:
+        next(loader.epoch(0))
+    assert str(caught.value) == "no such file: a.png"
+    assert caught.value.hint == "look for it"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

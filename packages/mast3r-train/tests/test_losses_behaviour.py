@@ -208,6 +208,9 @@ def test_matching_errors(views: Views) -> None:
     views[0]["corres"] = torch.full((BATCH, 0, 2), torch.nan)
     with pytest.raises(InputError, match="no correspondences"):
         MatchingLoss(InfoNCE())(*views)
+    del views[0]["corres"], views[0]["valid_corres"]
+    with pytest.raises(InputError, match="no correspondences"):
+        MatchingLoss(InfoNCE())(*views)
 
 
 @pytest.mark.parametrize(

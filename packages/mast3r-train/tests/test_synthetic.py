@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mast3r_model import ConfigError, parse_expression
+from mast3r_model import ConfigError, Mast3rError, parse_expression
 from mast3r_train.datasets.synthetic import SyntheticScenes
 from mast3r_train.synthetic import Cameras, Lens, SceneBatch, build_bank, make_scene, render, sample_pairs
 from mast3r_train.synthetic.textures import TEXTURE_SIZE
@@ -239,11 +239,18 @@ def test_rendering_is_the_same_in_any_grouping() -> None:
     [
         ("SyntheticScenes(0, resolution=(32, 32))", "n > 0"),
         ("SyntheticScenes(resolution=(32, 64))", "width >= height"),
+        ("SyntheticScenes(resolution=[])", "width >= height"),
+        ("SyntheticScenes(resolution='64x32')", "width >= height"),
         ("SyntheticScenes(resolution=(64, 32), nneg=2)", "shares from 0 to 1"),
+        ("SyntheticScenes(resolution=(64, 32), procedural=0)", "procedural > 0"),
+        ("SyntheticScenes(resolution=(64, 32), n_corres=2049)", "64x32 pixels has no 2049"),
+        ("SyntheticScenes(resolution=(64, 32), covisibility=0.5)", "covisibility is .least, most."),
+        ("SyntheticScenes(resolution=(64, 32), fov=(90, 35))", "fov is .least, most."),
+        ("SyntheticScenes(resolution=(64, 32), device='tpu')", "unknown device 'tpu'"),
     ],
 )
 def test_wrong_arguments(text: str, complaint: str) -> None:
-    with pytest.raises(ConfigError, match=complaint):
+    with pytest.raises(Mast3rError, match=complaint):
         parse_expression(text).build(["datasets"])
 
 

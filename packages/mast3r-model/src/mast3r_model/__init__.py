@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .lazy import lazy_names
+from .lazy import lazy_names as lazy_names
 
 if TYPE_CHECKING:
     from .checkpoints import CheckpointInfo as CheckpointInfo
@@ -62,7 +62,6 @@ if TYPE_CHECKING:
     from .images import load_mask as load_mask
     from .images import nearest_network_shape as nearest_network_shape
     from .images import read_rgb as read_rgb
-    from .lazy import lazy_names as lazy_names
     from .networks import AsymmetricCroCo3DStereo as AsymmetricCroCo3DStereo
     from .networks import AsymmetricMASt3R as AsymmetricMASt3R
     from .networks import EncodedBatch as EncodedBatch

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from mast3r_model import lazy_names
 
 if TYPE_CHECKING:
     from mast3r_train.config import TrainConfig as TrainConfig
+    from mast3r_train.datasets.algebra import DatasetAlgebra as DatasetAlgebra
     from mast3r_train.datasets.synthetic import SyntheticScenes as SyntheticScenes
+    from mast3r_train.loop.training import TrainingResult as TrainingResult
     from mast3r_train.loop.training import train as train
 
-_HOMES = {
-    "SyntheticScenes": "mast3r_train.datasets.synthetic",
-    "TrainConfig": "mast3r_train.config",
-    "train": "mast3r_train.loop.training",
+_MODULE_OF = {
+    "DatasetAlgebra": "datasets.algebra",
+    "SyntheticScenes": "datasets.synthetic",
+    "TrainConfig": "config",
+    "TrainingResult": "loop.training",
+    "train": "loop.training",
 }
 
-__all__ = ["SyntheticScenes", "TrainConfig", "train"]
+__all__ = sorted(_MODULE_OF)
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_names(__name__, _MODULE_OF)

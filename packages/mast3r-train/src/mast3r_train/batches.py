@@ -13,9 +13,6 @@ from mast3r_model import InputError
 
 View = Mapping[str, Any]
 
-HOST_KEYS = frozenset({"depthmap", "dataset", "label", "instance", "idx", "true_shape", "rng"})
-"""Keys of a view that never go to the device: the model and the losses read them on the CPU or not at all."""
-
 
 def collate(samples: Sequence[Sequence[View]]) -> list[dict[str, Any]]:
     """Stack samples, each a list of 2 views, to batched views.
@@ -29,16 +26,6 @@ def collate(samples: Sequence[Sequence[View]]) -> list[dict[str, Any]]:
     if not samples:
         raise InputError("a batch needs at least one sample, got none")
     return [_collate_views(views) for views in zip(*samples, strict=True)]
-
-
-def to_device(view: View, device: torch.device | str) -> dict[str, Any]:
-    """A copy of a batched view whose tensors lie on ``device``, except those under `HOST_KEYS`."""
-    return {
-        key: value.to(device, non_blocking=True)
-        if isinstance(value, Tensor) and key not in HOST_KEYS
-        else value
-        for key, value in view.items()
-    }
 
 
 def symmetrize_batch(view1: View, view2: View) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from mast3r_train.loop.training import TrainingResult
 
 EXAMPLES = (
-    "mast3r train --recipe recipes/nano.toml --output-dir runs/nano",
-    'mast3r train --train_dataset "10_000 @ SyntheticScenes(resolution=224)" --batch_size 8 --dry-run',
+    "mast3r train --recipe nano.toml --output-dir runs/nano",
+    "mast3r train --recipe nano.toml --batch-size 4 --dry-run",
 )
 
 EPILOG = """The output folder holds checkpoint-last.pth, -best.pth and -final.pth, log.txt, steps.jsonl,

@@ -7,10 +7,9 @@ import math
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Literal
 
-from mast3r_model import ConfigError
+from mast3r_model import ConfigError, nearest_names
 
 Amp = Literal["0", "1", "bf16"]
 
@@ -122,7 +121,11 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _require(
-            bool(self.train_dataset.strip()), "train_dataset", self.train_dataset, "a dataset expression"
+            bool(self.train_dataset.strip()),
+            "train_dataset",
+            self.train_dataset,
+            "a dataset expression",
+            hint="such as '10_000 @ SyntheticScenes(resolution=(160, 128))'; or give a --recipe",
         )
         for name in ("batch_size", "epochs", "accum_iter", "print_freq"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
@@ -164,10 +167,10 @@ class TrainConfig:
         for key, value in values.items():
             name = key.replace("-", "_")
             if name not in fields:
-                near = get_close_matches(name, fields, n=3)
+                near = nearest_names(name, fields)
                 raise ConfigError(
                     f"{source}: no setting is called {key!r}",
-                    hint=f"did you mean {', '.join(near)}?" if near else "mast3r train --help lists all",
+                    hint=f"did you mean {' or '.join(near)}?" if near else "mast3r train --help lists all",
                 )
             converted[name] = _convert(value, hints[name], f"{source}: {name}")
         return cls(**converted)
@@ -199,6 +202,6 @@ def _convert(value: Any, annotation: Any, place: str) -> Any:
     return wanted(value)
 
 
-def _require(condition: bool, name: str, value: object, expected: str) -> None:
+def _require(condition: bool, name: str, value: object, expected: str, *, hint: str | None = None) -> None:
     if not condition:
-        raise ConfigError(f"--{name} is {value!r}; expected {expected}")
+        raise ConfigError(f"--{name} is {value!r}; expected {expected}", hint)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mast3r_model.plugins import CommandSpec, hookimpl
+from mast3r_model import CommandSpec, hookimpl
 from mast3r_train.datasets.registration import DATASETS, TRANSFORMS
 from mast3r_train.losses.registration import LOSSES
 

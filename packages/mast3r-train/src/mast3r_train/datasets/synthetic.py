@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mast3r_model import ConfigError
+from mast3r_model import ConfigError, resolve_device
 from mast3r_train.geometry import (
     reciprocal_pairs,
     reproject,
@@ -59,10 +60,11 @@ class SyntheticScenes(DatasetAlgebra):
         sky: mark the sky with depth -1; else it is merely unknown.
         holes: leave the depth of some patches unknown.
         effects: exposure, colour, blur and noise of a camera; off gives ideal pictures.
-        device: where to render.
+        device: where to render; "cpu", "cuda[:N]", "mps" or "auto".
 
     Raises:
         ConfigError: an argument is out of range.
+        DeviceError: the device is not there.
     """
 
     is_metric_scale = True
@@ -87,10 +89,12 @@ class SyntheticScenes(DatasetAlgebra):
         effects: bool = True,
         device: str = "cpu",
     ) -> None:
-        if n <= 0:
-            raise ConfigError(f"SyntheticScenes(n) needs n > 0, got {n}")
+        if n <= 0 or procedural <= 0:
+            raise ConfigError(f"SyntheticScenes needs n > 0 and procedural > 0, got {n} and {procedural}")
         if not 0 <= nneg <= 1 or not 0 <= portrait <= 1:
             raise ConfigError(f"nneg and portrait are shares from 0 to 1, got {nneg} and {portrait}")
+        _check_range("covisibility", covisibility, 0, 1)
+        _check_range("fov", fov, 1, 170)
         self.n = n
         self.seed = seed
         self.split = split
@@ -105,7 +109,10 @@ class SyntheticScenes(DatasetAlgebra):
         self.sky = sky
         self.holes = holes
         self.effects = effects
-        self.device = torch.device(device)
+        self.device = resolve_device(device)
+        for width, height in self.resolutions:
+            if not 0 <= n_corres <= width * height:
+                raise ConfigError(f"an image of {width}x{height} pixels has no {n_corres} correspondences")
 
     def __len__(self) -> int:
         return self.n
@@ -252,18 +259,25 @@ def _partners(forward: Tensor, is_match: Tensor) -> Tensor:
 
 def _resolutions(resolution: int | tuple[int, int] | Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     if isinstance(resolution, int):
-        return [(resolution, resolution)]
-    listed = [resolution] if isinstance(resolution[0], int) else list(resolution)
-    sizes = []
-    for size in listed:
-        if isinstance(size, int):
-            size = (size, size)
-        if not (isinstance(size, (tuple, list)) and len(size) == 2 and size[0] >= size[1] > 0):
-            raise ConfigError(
-                f"resolution is (width, height) with width >= height, or a list of those, got {size!r}"
-            )
-        sizes.append((int(size[0]), int(size[1])))
-    return sizes
+        resolution = (resolution, resolution)
+    listed: Sequence[Any] = [resolution] if _is_pair(resolution) else resolution
+    sizes = [(size, size) if isinstance(size, int) else size for size in listed]
+    if not sizes or not all(_is_pair(size) and size[0] >= size[1] > 0 for size in sizes):
+        raise ConfigError(
+            f"resolution is (width, height) with width >= height, or a list of those, got {resolution!r}"
+        )
+    return [(width, height) for width, height in sizes]
+
+
+def _is_pair(value: object) -> bool:
+    """Whether this is a pair of whole numbers."""
+    return isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(n, int) for n in value)
+
+
+def _check_range(name: str, value: object, least: float, most: float) -> None:
+    pair = value if isinstance(value, (tuple, list)) and len(value) == 2 else (math.nan, math.nan)
+    if not all(isinstance(bound, int | float) for bound in pair) or not least <= pair[0] <= pair[1] <= most:
+        raise ConfigError(f"{name} is (least, most) between {least} and {most}, got {value!r}")
 
 
 def _landscape(view: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -9,9 +9,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-NO_MATCH = -1
-"""Index given to pixels without a partner."""
-
 _INT32 = 2.0**31
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import pickle
 import random
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mast3r_model import CheckpointError, UnsafeCheckpointError, atomic_write
+from mast3r_model import CheckpointError, read_pth, write_pth
 from mast3r_train.loop.epoch import EpochPosition
 from mast3r_train.loop.learner import Learner
 
@@ -74,7 +73,7 @@ def save_checkpoint(
         content["ema"] = learner.average.state()
     if position is not None:
         content["position"] = asdict(position)
-    _write(path, content)
+    write_pth(path, content)
 
 
 def save_final(
@@ -87,11 +86,11 @@ def save_final(
     """
     common = {"args": argparse.Namespace(**args), "epoch": epochs, "best_so_far": best_so_far}
     path = checkpoint_path(folder, "final")
-    _write(path, {**common, "model": learner.model.state_dict()})
+    write_pth(path, {**common, "model": learner.model.state_dict()})
     if learner.average is None:
         return path
     averaged = checkpoint_path(folder, "final-ema")
-    _write(averaged, {**common, "model": learner.average.model.state_dict()})
+    write_pth(averaged, {**common, "model": learner.average.model.state_dict()})
     return averaged
 
 
@@ -133,19 +132,8 @@ def load_checkpoint(path: Path, learner: Learner) -> Resumed:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a training checkpoint on the CPU, without running anything that is in it."""
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UnsafeCheckpointError(
-            f"{path} holds objects that are not loaded for safety: {str(error).splitlines()[0]}"
-        ) from error
-    except (OSError, RuntimeError, EOFError) as error:
-        raise CheckpointError(f"cannot read the checkpoint {path}: {error}") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} is no training checkpoint: it holds a {type(content).__name__}")
-    return content
+    """Read a training checkpoint on the CPU, without running anything that is in it; see `read_pth`."""
+    return read_pth(path, mmap=False)  # the optimizer keeps these tensors and writes to them
 
 
 def random_states() -> dict[str, Any]:
@@ -177,8 +165,3 @@ def restore_random_states(states: Mapping[str, Any]) -> None:
     torch.set_rng_state(states["torch"])
     if torch.cuda.is_available() and len(states.get("cuda", ())) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(states["cuda"])
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    with atomic_write(path) as temporary:
-        torch.save(content, temporary)

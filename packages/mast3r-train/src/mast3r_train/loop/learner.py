@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mast3r_model import Precision
-from mast3r_train.batches import symmetrize_batch, to_device
+from mast3r_model import Precision, view_to_device
+from mast3r_train.batches import symmetrize_batch
 from mast3r_train.loop.averaging import AveragedWeights
 from mast3r_train.loop.loading import Batch
 
@@ -85,7 +85,7 @@ class Learner:
 
 def batch_loss(model: nn.Module, criterion: Criterion, batch: Batch, precision: Precision) -> BatchLoss:
     """Forward pass in the given precision and loss in float32 on a batch with each pair in both orders."""
-    view1, view2 = symmetrize_batch(*(to_device(view, precision.device) for view in batch))
+    view1, view2 = symmetrize_batch(*(view_to_device(view, precision.device) for view in batch))
     with precision.autocast():
         pred1, pred2 = model(view1, view2)
     loss, details = criterion(view1, view2, pred1, pred2)

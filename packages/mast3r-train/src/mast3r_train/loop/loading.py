@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from mast3r_model import ConfigError
+from mast3r_model import ConfigError, Mast3rError
 from mast3r_train.batches import collate
 from mast3r_train.datasets.sampler import BatchedRandomSampler
 from mast3r_train.loop.ranks import Ranks
@@ -44,18 +44,21 @@ class _Request:
     seed: int
 
 
-class _BatchSource(Dataset[Batch]):
-    """Makes the batch of a request, in a worker or in the training process."""
+class _BatchSource(Dataset["Batch | Mast3rError"]):
+    """Makes the batch of a request, in a worker or in the training process; or says why it cannot."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, request: _Request) -> Batch:
+    def __getitem__(self, request: _Request) -> Batch | Mast3rError:
         # Transforms draw from torch's global generator. With a seed per batch they draw the same in any
         # worker, after any resume, and the training process' own stream is left alone.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(request.seed)
-            return make_batch(self.dataset, request.items)
+            try:
+                return make_batch(self.dataset, request.items)
+            except Mast3rError as error:
+                return error  # raised by a worker, it would reach the user with the worker's traceback
 
 
 def make_batch(dataset: Any, items: Sequence[Item]) -> Batch:
@@ -152,7 +155,11 @@ class PairLoader:
         return -(-own // self.batch_size)
 
     def epoch(self, epoch: int, *, first: int = 0) -> Iterator[Batch]:
-        """Batches ``first``, ``first + 1``, ... of an epoch, so that one begun before can go on."""
+        """Batches ``first``, ``first + 1``, ... of an epoch, so that one begun before can go on.
+
+        Raises:
+            Mast3rError: a sample cannot be made; the error is the dataset's.
+        """
         told = epoch if self.fixed_epoch is None else self.fixed_epoch
         if hasattr(self.dataset, "set_epoch"):
             self.dataset.set_epoch(told)
@@ -162,7 +169,7 @@ class PairLoader:
         ]
         # Its own generator, because a DataLoader otherwise takes a number out of the global stream. Workers
         # are started anew each epoch, so that set_epoch reaches them.
-        loader: DataLoader[Batch] = DataLoader(
+        loader: DataLoader[Batch | Mast3rError] = DataLoader(
             _BatchSource(self.dataset),
             sampler=requests[first:],
             batch_size=None,
@@ -172,7 +179,10 @@ class PairLoader:
             generator=torch.Generator().manual_seed(self.seed),
             worker_init_fn=_leave_signals_to_parent,
         )
-        yield from loader
+        for batch in loader:
+            if isinstance(batch, Mast3rError):
+                raise batch
+            yield batch
 
     def _batches(self, epoch: int) -> list[tuple[Item, ...]]:
         if self.shuffle:

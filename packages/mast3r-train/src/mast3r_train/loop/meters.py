@@ -18,13 +18,11 @@ class Meter:
         total: sum of the values.
         count: number of values.
         values: all of them, if the meter keeps them (for medians).
-        last: the newest one.
     """
 
     total: float = 0.0
     count: int = 0
     values: list[float] = field(default_factory=list)
-    last: float = float("nan")
 
     @property
     def average(self) -> float:
@@ -48,13 +46,8 @@ class Meters:
             meter = self.by_name.setdefault(name, Meter())
             meter.total += value
             meter.count += 1
-            meter.last = value
             if self.keep_values:
                 meter.values.append(value)
-
-    def latest(self) -> dict[str, float]:
-        """The newest value of each."""
-        return {name: meter.last for name, meter in self.by_name.items()}
 
     def averages(self, ranks: Ranks) -> dict[str, float]:
         """Count-weighted averages over all ranks."""

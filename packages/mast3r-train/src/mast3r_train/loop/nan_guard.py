@@ -9,9 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from mast3r_model import Mast3rError, atomic_write
+from mast3r_model import Mast3rError, atomic_write, write_pth
 from mast3r_train.loop.loading import Batch
 
 REPORT_NAME = "nan-report.json"
@@ -70,8 +68,9 @@ def keep_evidence(error: NotFiniteError, folder: Path) -> NotFiniteError:
     report = {**asdict(error.place), "batch": {"view1": samples[0], "view2": samples[1]}}
     with atomic_write(folder / REPORT_NAME) as temporary:
         temporary.write_text(json.dumps(plain(report), indent=1) + "\n", encoding="utf-8")
-    with atomic_write(folder / BATCH_NAME) as temporary:
-        torch.save({f"view{number}": dict(view) for number, view in enumerate(error.batch, 1)}, temporary)
+    write_pth(
+        folder / BATCH_NAME, {f"view{number}": dict(view) for number, view in enumerate(error.batch, 1)}
+    )
     hint = f"see {folder / REPORT_NAME} and {folder / BATCH_NAME}; the checkpoints are as they were"
     return NotFiniteError(error.place, error.batch, hint)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from mast3r_model import lazy_names
 
 if TYPE_CHECKING:
     from mast3r_train.losses.average_precision import APLoss as APLoss
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from mast3r_train.losses.regression import Regr3D_ScaleShiftInv as Regr3D_ScaleShiftInv
     from mast3r_train.losses.regression import Regr3D_ShiftInv as Regr3D_ShiftInv
 
-_MODULES = {
+_MODULE_OF = {
     "APLoss": "average_precision",
     "ConfLoss": "confidence",
     "ConfMatchingLoss": "matching",
@@ -46,14 +47,6 @@ _MODULES = {
     "WeightedSum": "base",
 }
 
-__all__ = sorted(_MODULES)
+__all__ = sorted(_MODULE_OF)
 
-
-def __getattr__(name: str) -> object:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_names(__name__, _MODULE_OF)

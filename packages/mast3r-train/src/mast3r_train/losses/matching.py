@@ -87,12 +87,12 @@ class MatchingLoss(Loss):
         Raises:
             InputError: No correspondences, or numbers that do not fit the image or the blocks.
         """
-        corres1, corres2 = gt1["corres"], gt2["corres"]
-        if corres1.is_floating_point() or corres1.shape[1] == 0 or "valid_corres" not in gt1:
+        if "valid_corres" not in gt1 or gt1["corres"].shape[1] == 0:
             raise InputError(
                 "this batch has no correspondences",
                 hint="give the training dataset n_corres=8192 or the like",
             )
+        corres1, corres2 = gt1["corres"], gt2["corres"]
         key1, key2, confidence = ("desc", "desc", "desc_conf")
         if self.use_pts3d:
             key1, key2, confidence = ("pts3d", "pts3d_in_other_view", "conf")

@@ -179,59 +179,32 @@ class SceneBatch:
     @staticmethod
     def stack(scenes: Sequence[Scene], device: torch.device) -> SceneBatch:
         """Pad and stack scenes."""
-        n_faces = max(len(scene.faces.center) for scene in scenes)
-        n_rounds = max(len(scene.rounds.center) for scene in scenes)
-        grid = max(
-            [scene.terrain.heights.shape[0] for scene in scenes if scene.terrain is not None], default=2
-        )
-
-        def pad(rows: Sequence[FloatArray], length: int) -> Tensor:
-            first = rows[0]
-            table = np.zeros((len(rows), length, *first.shape[1:]), dtype=first.dtype)
-            for i, row in enumerate(rows):
-                table[i, : len(row)] = row
-            return torch.from_numpy(table).to(device)
-
-        def faces(name: str) -> Tensor:
-            return pad([getattr(scene.faces, name) for scene in scenes], n_faces)
-
-        def rounds(name: str) -> Tensor:
-            return pad([getattr(scene.rounds, name) for scene in scenes], n_rounds)
+        faces = [scene.faces for scene in scenes]
+        rounds = [scene.rounds for scene in scenes]
+        # Every scene has a row for the ground; where there is none, any surface will do.
+        grounds = [scene.terrain.surface if scene.terrain else scene.faces.surface for scene in scenes]
 
         def surface(name: str) -> Tensor:
-            ground = [
-                getattr(scene.terrain.surface if scene.terrain else scene.faces.surface, name)[:1]
-                for scene in scenes
-            ]
-            return torch.cat(
-                [
-                    pad([getattr(scene.faces.surface, name) for scene in scenes], n_faces),
-                    pad([getattr(scene.rounds.surface, name) for scene in scenes], n_rounds),
-                    pad(ground, 1),
-                ],
-                dim=1,
-            )
+            of_faces = _column([table.surface for table in faces], name, device)
+            of_rounds = _column([table.surface for table in rounds], name, device)
+            return torch.cat([of_faces, of_rounds, _column(grounds, name, device)[:, :1]], dim=1)
 
         def lights(name: str) -> Tensor:
             return torch.from_numpy(np.stack([getattr(scene.lights, name) for scene in scenes])).to(device)
 
-        heights = np.zeros((len(scenes), grid, grid), dtype=np.float32)
-        extents = np.zeros(len(scenes), dtype=np.float32)
-        for i, scene in enumerate(scenes):
-            if scene.terrain is not None:
-                heights[i], extents[i] = scene.terrain.heights, scene.terrain.extent
+        heights, extents = _terrains(scenes)
         return SceneBatch(
-            face_center=faces("center"),
-            face_half_u=faces("half_u"),
-            face_half_v=faces("half_v"),
-            face_one_sided=faces("one_sided"),
-            face_is_disc=faces("is_disc"),
-            face_casts_shadow=faces("casts_shadow"),
-            face_exists=pad([np.ones(len(scene.faces.center), bool) for scene in scenes], n_faces),
-            round_center=rounds("center"),
-            round_axes=rounds("axes"),
-            round_is_cylinder=rounds("is_cylinder"),
-            round_exists=pad([np.ones(len(scene.rounds.center), bool) for scene in scenes], n_rounds),
+            face_center=_column(faces, "center", device),
+            face_half_u=_column(faces, "half_u", device),
+            face_half_v=_column(faces, "half_v", device),
+            face_one_sided=_column(faces, "one_sided", device),
+            face_is_disc=_column(faces, "is_disc", device),
+            face_casts_shadow=_column(faces, "casts_shadow", device),
+            face_exists=_stacked([np.ones(len(table.center), bool) for table in faces], device),
+            round_center=_column(rounds, "center", device),
+            round_axes=_column(rounds, "axes", device),
+            round_is_cylinder=_column(rounds, "is_cylinder", device),
+            round_exists=_stacked([np.ones(len(table.center), bool) for table in rounds], device),
             terrain_heights=torch.from_numpy(heights).to(device),
             terrain_extent=torch.from_numpy(extents).to(device),
             texture=surface("texture"),
@@ -245,3 +218,28 @@ class SceneBatch:
             shadows=torch.tensor([scene.lights.shadows for scene in scenes], device=device),
             size=torch.tensor([scene.size for scene in scenes], dtype=torch.float32, device=device),
         )
+
+
+def _column(tables: Sequence[Table], name: str, device: torch.device) -> Tensor:
+    """One column of a table of each scene: (scenes, rows of the longest table, ...)."""
+    return _stacked([getattr(table, name) for table in tables], device)
+
+
+def _stacked(columns: Sequence[FloatArray], device: torch.device) -> Tensor:
+    """Arrays of several lengths as one tensor, padded with zeros."""
+    longest = max(map(len, columns))
+    table = np.zeros((len(columns), longest, *columns[0].shape[1:]), dtype=columns[0].dtype)
+    for row, column in zip(table, columns, strict=True):
+        row[: len(column)] = column
+    return torch.from_numpy(table).to(device)
+
+
+def _terrains(scenes: Sequence[Scene]) -> tuple[FloatArray, FloatArray]:
+    """Heights (scenes, grid, grid) and extents (scenes,), float32, 0 for scenes without terrain."""
+    grid = max([len(scene.terrain.heights) for scene in scenes if scene.terrain is not None], default=2)
+    heights = np.zeros((len(scenes), grid, grid), dtype=np.float32)
+    extents = np.zeros(len(scenes), dtype=np.float32)
+    for i, scene in enumerate(scenes):
+        if scene.terrain is not None:
+            heights[i], extents[i] = scene.terrain.heights, scene.terrain.extent
+    return heights, extents
