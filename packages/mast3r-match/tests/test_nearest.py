@@ -199,6 +199,10 @@ def test_fused_kernel_equals_its_twin_in_tritons_interpreter() -> None:
     run_script(INTERPRETED, TRITON_INTERPRET="1")
 
 
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+
+
+@needs_cuda
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("metric", ["dot", "l2"])
@@ -216,6 +220,7 @@ def test_fused_kernel_on_a_gpu(metric: str, precision: str) -> None:
     torch.testing.assert_close(fused.row_score.cpu(), dense.row_score, atol=1e-5, rtol=1e-5)
 
 
+@needs_cuda
 @pytest.mark.gpu
 def test_ties_on_a_gpu() -> None:
     random = np.random.default_rng(5)
