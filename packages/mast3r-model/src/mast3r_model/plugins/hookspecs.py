@@ -16,6 +16,7 @@ A plugin is a module named by an entry point of the group ``mast3r``::
 Every hook takes no argument and returns a mapping from name to the thing itself or, better, to an import
 string ``"package.module:Name"`` that is resolved when the name is first used: discovering plugins imports
 nothing heavy. Names are case sensitive. A name that two plugins give is an error that names both.
+docs/plugins.md says which kinds this version reads; the others are kept for the packages that follow.
 
 Source: spec 00 (Plugins), spec 40 section 14.
 """
@@ -111,10 +112,12 @@ class Mast3rHooks:
     def mast3r_datasets(self) -> Mapping[str, Target]:
         """Training datasets, by the name that expressions use (spec 40 sections 2 and 14).
 
-        Each value is a class. Its constructor takes keywords only, at least those of the base class; it has
-        ``__len__``, ``_get_views(idx, resolution, rng)`` that returns two views, and the class attribute
-        ``is_metric_scale``. It draws random numbers only from the ``rng`` it is given and works in forked
-        and in spawned workers (files are opened late, no handles are kept).
+        Each value is a class or another factory. What it makes has ``__len__``, ``resolutions`` (a list of
+        (width, height)), and ``dataset[(index, resolution_index)]``: a list of two view dictionaries. The
+        base class ``mast3r_train.DatasetAlgebra`` gives it the operators of expressions. ``set_epoch(epoch)``
+        and ``batch(items)`` (the collated views of several samples at once) are called if they are there. An
+        item depends on nothing but its index and the dataset's arguments, and works in forked and in spawned
+        workers (files are opened late, no handles are kept).
 
         Example::
 
