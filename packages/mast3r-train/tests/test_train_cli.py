@@ -17,7 +17,7 @@ from mast3r_model import ConfigError, InputError
 from mast3r_model.cli import run
 from mast3r_train import TrainConfig
 from mast3r_train.cli import train_command
-from mast3r_train.loop.building import build_test_sets
+from mast3r_train.loop.building import build_criterion, build_test_sets
 from mast3r_train.loop.recipe import read_recipe, stages_of
 from mast3r_train.loop.training import TrainingResult
 
@@ -167,6 +167,12 @@ def test_names_of_test_sets() -> None:
         "2 @ SyntheticScenes", "SyntheticScenes", "SyntheticScenes#2"
     ]  # fmt: skip
     assert build_test_sets("[None]") == {}
+
+
+@pytest.mark.parametrize("text", ["L21", "Regr3D", "InfoNCE()"])
+def test_what_is_no_loss(text: str) -> None:
+    with pytest.raises(ConfigError, match="is no loss"):
+        build_criterion(text)
 
 
 def toy_command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -35,7 +35,8 @@ def build_test_sets(text: str) -> dict[str, Any]:
 def build_criterion(text: str) -> Criterion:
     """Build a loss expression."""
     loss = parse_expression(text).build(("losses",))
-    if not callable(loss) or isinstance(loss, type):
+    # L21 and InfoNCE() are callable too, but on points and on descriptors.
+    if isinstance(loss, type) or not hasattr(loss, "compute_loss"):
         raise ConfigError(
             f"{text.strip()!r} is no loss", hint="expected e.g. ConfLoss(Regr3D(L21), alpha=0.2)"
         )
