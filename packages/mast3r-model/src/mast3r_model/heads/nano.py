@@ -40,7 +40,8 @@ def _start_without_phase(layer: nn.Linear | nn.Conv2d, *, cells: int, gain: floa
     training would begin by unlearning that, with all descriptors collapsed to one.
     """
     for parameter in (layer.weight, layer.bias):
-        if parameter is not None:
+        # Arithmetic on meta tensors, on which checkpoints are loaded, would import torch's compiler: seconds.
+        if parameter is not None and not parameter.is_meta:
             grouped = parameter.reshape(-1, cells, *parameter.shape[1:])
             parameter.copy_((grouped[:, :1] * gain).expand_as(grouped).flatten(0, 1))
 
