@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 SUB_BLOCK = 64
 """Rows whose best score is kept together; the winner inside is found again afterwards (`refine`)."""
@@ -58,6 +59,17 @@ def run_tasks(
     finally:
         # A worker's setting is its own, except for the number that threads yet to be born start with.
         torch.set_num_threads(torch.get_num_threads())
+
+
+def shared_output(like: Tensor, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
+    """Memory on `like`'s device that tasks of `run_tasks` write their results into.
+
+    Results returned task by task would lie between the tasks' large temporary tensors and keep the allocator
+    from using that memory again: the process would grow with queries x database.
+    """
+    # Threads do not inherit inference mode, and outside it a tensor made in it cannot be written.
+    with torch.inference_mode(False):
+        return like.new_empty(shape, dtype=dtype)
 
 
 def _use_one_torch_thread() -> None:

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .blocks import SUB_BLOCK, block_sizes, run_tasks
+from .blocks import SUB_BLOCK, block_sizes, run_tasks, shared_output
 from .refine import BestRows, best_rows, repeat_last_row
 
 TASKS_PER_THREAD = 4
@@ -67,30 +67,23 @@ def _row_table(queries: Tensor, database: Tensor, threads: int) -> Int[Tensor, "
     step = math.ceil(len(database) / splits / SUB_BLOCK) * SUB_BLOCK
     database_slices = _slices(len(database), step)
 
-    def search(task: tuple[slice, slice]) -> tuple[Tensor, Tensor]:
-        rows, part = task
-        score, block = _block_maxima(queries[rows], database[part]).max(0)
-        return score, block + part.start // SUB_BLOCK
+    score = shared_output(queries, len(database_slices), len(queries))
+    block = shared_output(queries, len(database_slices), len(queries), dtype=torch.int64)
 
-    found = run_tasks(
+    def search(task: tuple[slice, tuple[int, slice]]) -> None:
+        rows, (number, part) = task
+        best = _block_maxima(queries[rows], database[part]).max(0)
+        score[number, rows] = best.values
+        block[number, rows] = best.indices + part.start // SUB_BLOCK
+
+    run_tasks(
         search,
-        itertools.product(query_slices, database_slices),
+        itertools.product(query_slices, enumerate(database_slices)),
         threads=threads,
         device=queries.device,
     )
-    return torch.cat(
-        [
-            _first_best(found[start : start + len(database_slices)])
-            for start in range(0, len(found), len(database_slices))
-        ]
-    )
-
-
-def _first_best(parts: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """Of parts in ascending order, the block of the best score; the earliest part wins ties."""
-    scores = torch.stack([score for score, _ in parts])
-    blocks = torch.stack([block for _, block in parts])
-    return blocks.gather(0, scores.argmax(0, keepdim=True))[0]
+    # The earliest part wins ties.
+    return block.gather(0, score.argmax(0, keepdim=True))[0]
 
 
 def _block_maxima(queries: Tensor, database: Tensor) -> Float[Tensor, "blocks queries"]:
@@ -133,19 +126,17 @@ def _both_tables(queries: Tensor, database: Tensor, threads: int) -> tuple[Tenso
     slots = (query_slices[0].stop - query_slices[0].start) // SUB_BLOCK
     workers = max(1, min(threads, len(query_slices))) if device.type == "cpu" else 1
 
-    def search(worker: int) -> tuple[list[Tensor], _ColumnTable]:
-        table = _ColumnTable(len(database), slots, queries)
-        row_blocks = [
-            _both_maxima(queries[rows], database, table, rows.start // SUB_BLOCK).max(0).indices
-            for rows in query_slices[worker::workers]
-        ]
-        return row_blocks, table
+    row_block = shared_output(queries, len(queries), dtype=torch.int64)
 
-    found = run_tasks(search, range(workers), threads=workers, device=device)
-    row_blocks: list[Tensor] = [queries] * len(query_slices)
-    for worker, (blocks, _) in enumerate(found):
-        row_blocks[worker::workers] = blocks
-    return torch.cat(row_blocks), _lowest_best([table for _, table in found])
+    def search(worker: int) -> _ColumnTable:
+        table = _ColumnTable(len(database), slots, queries)
+        for rows in query_slices[worker::workers]:
+            maxima = _both_maxima(queries[rows], database, table, rows.start // SUB_BLOCK)
+            row_block[rows] = maxima.max(0).indices
+        return table
+
+    tables = run_tasks(search, range(workers), threads=workers, device=device)
+    return row_block, _lowest_best(tables)
 
 
 def _both_maxima(queries: Tensor, database: Tensor, table: _ColumnTable, first_block: int) -> Tensor:

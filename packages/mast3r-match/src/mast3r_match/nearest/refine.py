@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .blocks import run_tasks
+from .blocks import run_tasks, shared_output
 
 GATHER_ELEMENTS = 2**20
 """Descriptor values gathered at a time: 4 MiB, small beside the tables."""
@@ -50,12 +50,16 @@ def best_rows(
         step *= 64  # an accelerator wants fewer, larger gathers
     offsets = torch.arange(block_rows, device=queries.device)
 
-    def search(start: int) -> BestRows:
+    index = shared_output(queries, len(queries), dtype=torch.int64)
+    score = shared_output(queries, len(queries))
+
+    def search(start: int) -> None:
         part = slice(start, start + step)
         rows = (block[part, None] * block_rows + offsets).clamp_(max=len(database) - 1)
         scores = torch.bmm(database[rows], queries[part, :, None])[..., 0]
         best = scores.max(1)
-        return BestRows(rows.gather(1, best.indices[:, None])[:, 0], best.values)
+        index[part] = rows.gather(1, best.indices[:, None])[:, 0]
+        score[part] = best.values
 
-    found = run_tasks(search, range(0, len(queries), step), threads=threads, device=queries.device)
-    return BestRows(torch.cat([part.index for part in found]), torch.cat([part.score for part in found]))
+    run_tasks(search, range(0, len(queries), step), threads=threads, device=queries.device)
+    return BestRows(index, score)
