@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
@@ -118,6 +120,19 @@ def _cached_folder(repository: str) -> Path | None:
     return folder if any((folder / name).exists() for name in (SAFETENSORS_NAME, PICKLE_NAME)) else None
 
 
+@contextmanager
+def _quiet_hub() -> Iterator[None]:
+    """Keep the hub library's own account of a failed request back: the error that follows says it in a line."""
+    hub = logging.getLogger("huggingface_hub")
+    level = hub.level
+    hub.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        hub.setLevel(level)
+
+
+@_quiet_hub()
 def _fetch(location: Location) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import (

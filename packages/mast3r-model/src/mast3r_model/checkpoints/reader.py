@@ -8,6 +8,7 @@ import os
 import pickle
 import pickletools
 import re
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -113,7 +114,9 @@ def read_pth(
         CheckpointError: missing, damaged, or not a dictionary.
     """
     path = Path(path)
-    with torch.serialization.safe_globals([argparse.Namespace, *trusted_globals]):
+    with torch.serialization.safe_globals([argparse.Namespace, *trusted_globals]), warnings.catch_warnings():
+        # About pickle protocols that torch did not write: whether the file can be read is said below.
+        warnings.filterwarnings("ignore", message="Detected pickle protocol", category=UserWarning)
         try:
             content = torch.load(
                 path,
