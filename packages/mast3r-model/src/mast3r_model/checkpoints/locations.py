@@ -122,7 +122,7 @@ def _cached_folder(repository: str) -> Path | None:
 
 @contextmanager
 def _quiet_hub() -> Iterator[None]:
-    """Keep the hub library's own account of a failed request back: the error that follows says it in a line."""
+    """Keep back the hub library's own account of a failed request: our error says it in a line."""
     hub = logging.getLogger("huggingface_hub")
     level = hub.level
     hub.setLevel(logging.CRITICAL)
