@@ -1,11 +1,11 @@
 """Random scenes and their renderer (spec 70)."""
 
 from .camera_effects import photograph
+from .cameras import Cameras
 from .primitives import Scene, SceneBatch
 from .rendering import RenderedViews, render
 from .scenes import make_scene
 from .textures import TextureBank, build_bank, load_bank
-from .tracing import Cameras
 from .viewpoints import Lens, intrinsics_for, look_at, sample_pairs
 
 __all__ = [

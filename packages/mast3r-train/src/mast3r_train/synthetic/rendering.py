@@ -10,11 +10,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from .cameras import Cameras
 from .primitives import SceneBatch
 from .shadows import ShadowMaps
 from .terrain import terrain_normal
 from .textures import TextureBank
-from .tracing import Cameras, Hits, trace
+from .tracing import Hits, trace
 
 _PIXELS_AT_ONCE = {"cpu": 24_000, "cuda": 4_000_000}
 """Pixels per step: what stays in a CPU core's cache, and what keeps a GPU busy."""
@@ -49,9 +50,9 @@ def render(scenes: SceneBatch, bank: TextureBank, cameras: Cameras, shape: tuple
     table = _surface_table(scenes)
     shadows = ShadowMaps.of(scenes)
     colors, depths, skies = [], [], []
+    all_hits = trace(scenes, cameras, shape)
     for start in range(0, len(cameras.scene), at_once):
-        some = cameras[start : start + at_once]
-        hits = trace(scenes, some, shape)
+        some, hits = cameras[start : start + at_once], all_hits[start : start + at_once]
         is_sky = hits.surface < 0
         colors.append(_shade(scenes, table, bank, shadows, some, hits, shape))
         depths.append(torch.where(is_sky, 0.0, 1 / hits.inverse_depth.clamp_min(1e-9)))

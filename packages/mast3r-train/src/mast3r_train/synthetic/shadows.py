@@ -10,8 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import grid_sample, normalize
 
+from .cameras import Cameras
 from .primitives import SceneBatch
-from .tracing import Cameras, trace
+from .tracing import trace
 
 _SIDE = 160
 """Pixels per side of a shadow map."""

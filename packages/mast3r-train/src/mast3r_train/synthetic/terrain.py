@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from .cameras import Cameras
 from .primitives import SceneBatch
 
 _STEPS = 40
@@ -41,21 +42,25 @@ def terrain_normal(
 
 def trace_terrain(
     scenes: SceneBatch,
-    scene: Int[Tensor, " views"],
-    cam2world: Float[Tensor, "views 4 4"],
-    rays: Float[Tensor, "views 3 pixels"],
+    cameras: Cameras,
+    shape: tuple[int, int],
+    views: Int[Tensor, " some"],
     best: Float[Tensor, "views pixels"],
     surface: Int[Tensor, "views pixels"],
-    *,
-    row: int,
 ) -> None:
-    """Update `best` (inverse depth) and `surface` in place where the height field is nearer."""
-    views = torch.nonzero(scenes.terrain_extent[scene] > 0)[:, 0]
-    if len(views) == 0:
-        return
-    extent, heights = scenes.terrain_extent[scene[views]], scenes.terrain_heights[scene[views]]
-    origin = cam2world[views, :3, 3]
-    direction = (cam2world[views, :3, :3] @ rays[views]).transpose(1, 2)
+    """Update `best` (inverse depth) and `surface` in place where the height field is nearer.
+
+    Args:
+        scenes: the scenes.
+        cameras: cameras whose scenes have a height field.
+        shape: (height, width) of the views.
+        views: which rows of `best` and `surface` these cameras' are.
+        best: changed in place.
+        surface: likewise; the height field is the last row of the scene's surface table.
+    """
+    extent, heights = scenes.terrain_extent[cameras.scene], scenes.terrain_heights[cameras.scene]
+    origin = cameras.cam2world[:, :3, 3]
+    direction = (cameras.cam2world[:, :3, :3] @ cameras.rays(shape)).transpose(1, 2)
 
     def clearance(depth: Tensor) -> Tensor:
         point = origin[:, None] + depth[..., None] * direction
@@ -82,7 +87,7 @@ def trace_terrain(
     w = torch.where(found & (far > near), 1 / depth.clamp_min(1e-6), 0.0)
     closer = w > best[views]
     best[views] = torch.where(closer, w, best[views])
-    surface[views] = torch.where(closer, row, surface[views])
+    surface[views] = torch.where(closer, scenes.texture.shape[1] - 1, surface[views])
 
 
 def _slab(origin: Tensor, direction: Tensor, extent: Tensor, heights: Tensor) -> tuple[Tensor, Tensor]:

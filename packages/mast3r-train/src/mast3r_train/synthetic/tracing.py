@@ -1,61 +1,28 @@
 """Which surface each pixel sees, and how far away: exact ray casting in plain PyTorch.
 
 With rays ``r = ((x - cx) / fx, (y - cy) / fy, 1)`` a point at depth z is ``z r``, and the INVERSE depth of a
-plane and the plane's own coordinates divided by z are linear in r. So flat faces cost one small matrix
-product and a few comparisons per pixel, without any division, and round bodies one square root more.
-Everything is batched over views and works on any device; primitives that no pixel of a view can see are
-dropped first.
+plane and the plane's own coordinates divided by z are linear in r. So flat faces cost a few sums and
+comparisons per pixel, without any division, and round bodies one square root more. Views are cut into tiles,
+and each tile looks only at the primitives that reach into it. Everything is batched over the tiles of all
+views and works on any device.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from .cameras import Cameras
 from .primitives import SceneBatch
 from .terrain import trace_terrain
+from .tiles import Tiles
 
-_FACES_AT_ONCE = {"cpu": 4, "cuda": 64}
-"""Faces per step: what stays in a CPU core's cache, and what keeps a GPU busy."""
-
-
-@dataclass(frozen=True)
-class Cameras:
-    """Pinhole cameras.
-
-    Attributes:
-        scene: index of each camera's scene in the batch.
-        intrinsics: in pixels, pixel centres at integers.
-        cam2world: x right, y down, z forward; metres.
-    """
-
-    scene: Int[Tensor, " views"]
-    intrinsics: Float[Tensor, "views 3 3"]
-    cam2world: Float[Tensor, "views 4 4"]
-
-    def __getitem__(self, views: slice) -> Cameras:
-        """Some of the cameras."""
-        return Cameras(self.scene[views], self.intrinsics[views], self.cam2world[views])
-
-    def rays(self, shape: tuple[int, int]) -> Float[Tensor, "views 3 pixels"]:
-        """Directions of all pixel centres in the camera's frame, with z = 1."""
-        height, width = shape
-        device, K = self.intrinsics.device, self.intrinsics
-        x = (torch.arange(width, device=device) - K[:, 0, 2:]) / K[:, 0, :1]
-        y = (torch.arange(height, device=device) - K[:, 1, 2:]) / K[:, 1, 1:2]
-        grid = torch.stack(
-            [
-                x[:, None, :].expand(-1, height, -1),
-                y[:, :, None].expand(-1, -1, width),
-                torch.ones((), device=device).expand(len(K), height, width),
-            ],
-            dim=1,
-        )
-        return rearrange(grid, "v c h w -> v c (h w)")
+_PIXELS_AT_ONCE = {"cpu": 48_000, "cuda": 4_000_000}
+"""Pixels per step: what stays in a CPU core's cache, and what keeps a GPU busy."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +37,10 @@ class Hits:
     inverse_depth: Float[Tensor, "views pixels"]
     surface: Int[Tensor, "views pixels"]
 
+    def __getitem__(self, views: slice) -> Hits:
+        """Those of some of the views."""
+        return Hits(self.inverse_depth[views], self.surface[views])
+
 
 def trace(
     scenes: SceneBatch, cameras: Cameras, shape: tuple[int, int], *, casters_only: bool = False
@@ -82,125 +53,157 @@ def trace(
         shape: (height, width).
         casters_only: leave out what casts no shadow (enclosing walls) and the terrain.
     """
-    rays = cameras.rays(shape)
-    best = torch.zeros_like(rays[:, 0])
+    tiles = Tiles.of(cameras, shape)
+    best = torch.zeros(tiles.count, *tiles.shape, device=scenes.device)
     surface = torch.full_like(best, -1, dtype=torch.int32)
     exists = scenes.face_exists & scenes.face_casts_shadow if casters_only else scenes.face_exists
     for is_disc in (False, True):
         _trace_faces(
-            scenes, cameras, rays, shape, exists & (scenes.face_is_disc == is_disc), is_disc, best, surface
+            scenes, cameras, tiles, exists & (scenes.face_is_disc == is_disc), is_disc, best, surface
         )
-    _trace_rounds(scenes, cameras, rays, best, surface)
+    _trace_rounds(scenes, cameras, tiles, best, surface)
+    hits = Hits(tiles.merge(best), tiles.merge(surface))
     if not casters_only:
-        trace_terrain(
-            scenes, cameras.scene, cameras.cam2world, rays, best, surface, row=scenes.texture.shape[1] - 1
-        )
-    return Hits(best, surface)
+        on_terrain = torch.nonzero(scenes.terrain_extent[cameras.scene] > 0)[:, 0]
+        for views in _groups(on_terrain, shape[0] * shape[1]):
+            trace_terrain(scenes, cameras[views], shape, views, hits.inverse_depth, hits.surface)
+    return hits
 
 
-def to_camera(cam2world: Float[Tensor, "views 4 4"], vectors: Tensor) -> Tensor:
+def _to_camera(cam2world: Float[Tensor, "views 4 4"], vectors: Tensor) -> Tensor:
     """Rotate world vectors (views, n, 3) into the cameras' axes."""
     return vectors @ cam2world[:, :3, :3]
 
 
-def _keep_visible(visible: Bool[Tensor, "views n"]) -> Int[Tensor, "views kept"]:
-    """Indices of the visible primitives of each view, visible ones first, as few columns as will do."""
-    kept = int(visible.sum(dim=1).amax()) if visible.numel() else 0
-    return visible.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :kept]
+def _groups(indices: Int[Tensor, " n"], pixels_each: int) -> Iterator[Int[Tensor, " some"]]:
+    """Cut a list of views or tiles into groups of a size that suits the device."""
+    at_once = max(1, _PIXELS_AT_ONCE.get(indices.device.type, 48_000) // pixels_each)
+    for start in range(0, len(indices), at_once):
+        yield indices[start : start + at_once]
+
+
+def _tile_groups(
+    visible: Bool[Tensor, "tiles n"], tile_pixels: int
+) -> Iterator[tuple[Int[Tensor, " group"], Int[Tensor, "group most"]]]:
+    """Tiles that see something, in groups of similar work, with the indices of what each sees.
+
+    Rows are filled up with the index n, which must stand for a primitive that nothing sees.
+    """
+    if not visible.any():
+        return
+    counts = visible.sum(dim=1)
+    tile, primitive = torch.nonzero(visible, as_tuple=True)
+    rank = torch.arange(len(tile), device=tile.device) - (counts.cumsum(0) - counts)[tile]
+    listed = torch.full((len(counts), int(counts.max())), visible.shape[1], device=tile.device)
+    listed[tile, rank] = primitive
+    order = counts.argsort(descending=True)[: int((counts > 0).sum())]
+    for group in _groups(order, tile_pixels):
+        yield group, listed[group, : int(counts[group[0]])]
 
 
 def _trace_faces(
     scenes: SceneBatch,
     cameras: Cameras,
-    rays: Tensor,
-    shape: tuple[int, int],
-    exists: Tensor,
+    tiles: Tiles,
+    exists: Bool[Tensor, "scenes faces"],
     is_disc: bool,
-    best: Tensor,
-    surface: Tensor,
+    best: Float[Tensor, "tiles height width"],
+    surface: Int[Tensor, "tiles height width"],
 ) -> None:
     scene, cam2world = cameras.scene, cameras.cam2world
-    center = to_camera(cam2world, scenes.face_center[scene] - cam2world[:, None, :3, 3])
-    half_u = to_camera(cam2world, scenes.face_half_u[scene])
-    half_v = to_camera(cam2world, scenes.face_half_v[scene])
+    center = _to_camera(cam2world, scenes.face_center[scene] - cam2world[:, None, :3, 3])
+    half_u = _to_camera(cam2world, scenes.face_half_u[scene])
+    half_v = _to_camera(cam2world, scenes.face_half_v[scene])
     normal = torch.linalg.cross(half_u, half_v)
     distance = (center * normal).sum(-1)
     facing = torch.where(scenes.face_one_sided[scene], distance < 0, distance != 0)
-    visible = exists[scene] & facing & _in_frustum(cameras, shape, center, half_u, half_v)
-    kept = _keep_visible(visible)
-    if kept.shape[1] == 0:
-        return
+    in_front = center[..., 2] + half_u[..., 2].abs() + half_v[..., 2].abs() > 0
+
+    def reach(plane: Tensor) -> Tensor:
+        # A linear function's largest change from a face's centre is at a corner.
+        return (half_u @ plane).abs() + (half_v @ plane).abs()
+
+    visible = tiles.seen(center, reach, exists[scene] & facing & in_front)
     inverse = normal / torch.where(distance == 0, 1.0, distance)[..., None]
 
     def linear(axis: Tensor) -> Tensor:
         unit = axis / axis.square().sum(-1, keepdim=True).clamp_min(1e-12)
         return unit - (center * unit).sum(-1, keepdim=True) * inverse
 
-    forms = torch.stack([inverse, linear(half_u), linear(half_v)], dim=1)
-    forms = torch.where(visible[:, None, :, None], forms, 0.0)
-    step = _FACES_AT_ONCE.get(rays.device.type, 8)
-    for start in range(0, kept.shape[1], step):
-        index = kept[:, start : start + step]
-        chosen = forms.gather(2, index[:, None, :, None].expand(-1, 3, -1, 3))
-        values = rearrange(chosen, "v f k c -> v (f k) c") @ rays
-        w, u, v = rearrange(values, "v (f k) n -> f v k n", f=3)
-        radius = torch.hypot(u, v) if is_disc else torch.maximum(u.abs_(), v.abs_())
-        nearest, winner = torch.where(radius <= w, w, 0.0).max(dim=1)
-        closer = nearest > best
-        best.copy_(torch.where(closer, nearest, best))
-        surface.copy_(torch.where(closer, index.gather(1, winner).to(torch.int32), surface))
+    # One more face, of inverse depth 0 everywhere, that no pixel prefers to nothing.
+    forms = torch.stack([inverse, linear(half_u), linear(half_v)], dim=2)
+    forms = torch.nn.functional.pad(forms, (0, 0, 0, 0, 0, 1))
+    for group, faces in _tile_groups(visible, tiles.shape[0] * tiles.shape[1]):
+        x, y = tiles.rays(group)
+        form = forms[tiles.view(group)[:, None], faces]
+        along_x = (form[..., :1] * x[:, None, None] + form[..., 2:])[..., None, :]
+        along_y = (form[..., 1:2] * y[:, None, None])[..., None]
+        nearest, winner = best[group], surface[group]
+        for k in range(faces.shape[1]):
+            w, u, v = (along_x[:, k] + along_y[:, k]).unbind(1)
+            radius = torch.hypot(u, v) if is_disc else torch.maximum(u.abs_(), v.abs_())
+            closer = (radius <= w).logical_and_(w > nearest)
+            nearest = torch.where(closer, w, nearest)
+            winner = torch.where(closer, faces[:, k, None, None].to(torch.int32), winner)
+        best[group], surface[group] = nearest, winner
 
 
-def _in_frustum(
-    cameras: Cameras, shape: tuple[int, int], center: Tensor, half_u: Tensor, half_v: Tensor
-) -> Tensor:
-    """False where all four corners of a face lie outside one of the frustum's planes."""
-    K = cameras.intrinsics
-    height, width = shape
-    left, right = -(K[:, 0, 2] + 0.5) / K[:, 0, 0], (width - 0.5 - K[:, 0, 2]) / K[:, 0, 0]
-    top, bottom = -(K[:, 1, 2] + 0.5) / K[:, 1, 1], (height - 0.5 - K[:, 1, 2]) / K[:, 1, 1]
-    one, zero = torch.ones_like(left), torch.zeros_like(left)
-    planes = torch.stack(
-        [
-            torch.stack([one, zero, -left], -1),
-            torch.stack([-one, zero, right], -1),
-            torch.stack([zero, one, -top], -1),
-            torch.stack([zero, -one, bottom], -1),
-            torch.stack([zero, zero, one], -1),
-        ],
-        dim=-1,
-    )
-    # The largest value over the corners of a linear function: its value at the centre plus both half axes'.
-    reach = center @ planes + (half_u @ planes).abs() + (half_v @ planes).abs()
-    return (reach > 0).all(-1)
-
-
-def _trace_rounds(scenes: SceneBatch, cameras: Cameras, rays: Tensor, best: Tensor, surface: Tensor) -> None:
+def _trace_rounds(
+    scenes: SceneBatch,
+    cameras: Cameras,
+    tiles: Tiles,
+    best: Float[Tensor, "tiles height width"],
+    surface: Int[Tensor, "tiles height width"],
+) -> None:
     scene, cam2world = cameras.scene, cameras.cam2world
-    center = to_camera(cam2world, scenes.round_center[scene] - cam2world[:, None, :3, 3])
+    center = _to_camera(cam2world, scenes.round_center[scene] - cam2world[:, None, :3, 3])
     axes = scenes.round_axes[scene]
-    reach = axes.square().sum((-1, -2)).sqrt()
-    visible = scenes.round_exists[scene] & (center[..., 2] > -reach)
-    kept = _keep_visible(visible)
+    radius = axes.square().sum((-1, -2)).sqrt()
+    # Rows of `unit` map camera vectors to the body's own coordinates, where it is a unit sphere or tube.
+    unit = axes / axes.square().sum(-1, keepdim=True).clamp_min(1e-12) @ cam2world[:, None, :3, :3]
+    origin = (unit @ center[..., None])[..., 0]
+    tube = scenes.round_is_cylinder[scene]
+    circular = torch.stack([torch.ones_like(tube), torch.ones_like(tube), ~tube], -1).float()
+    power = (origin.square() * circular).sum(-1) - 1
+    is_outside = scenes.round_exists[scene] & (center[..., 2] > -radius) & (power > 0)
+    visible = tiles.seen(center, lambda plane: radius[..., None] * plane.norm(dim=1)[:, None], is_outside)
     first_row = scenes.face_center.shape[1]
-    units = axes / axes.square().sum(-1, keepdim=True).clamp_min(1e-12)
-    for column in range(kept.shape[1]):
-        index = kept[:, column]
-        view = torch.arange(len(index), device=index.device)
-        # Rows of `unit` map camera vectors to the body's own coordinates, where it is a unit sphere or tube.
-        unit = units[view, index] @ cam2world[:, :3, :3]
-        origin = (unit @ center[view, index][..., None])[..., 0]
-        direction = unit @ rays
-        tube = scenes.round_is_cylinder[scene, index]
-        circular = torch.stack([torch.ones_like(tube), torch.ones_like(tube), ~tube], -1).float()
-        k = (origin.square() * circular).sum(-1) - 1
-        lin = ((origin * circular)[:, None, :] @ direction)[:, 0]
-        squared = (circular[:, None, :] @ direction.square())[:, 0]
-        discriminant = lin.square() - squared * k[:, None]
-        w = (lin + discriminant.clamp_min(0).sqrt()) / k[:, None]
-        height = torch.addcmul(direction[:, 2], w, origin[:, 2:], value=-1.0).abs_()
-        inside = (discriminant >= 0) & (lin > 0) & ((height <= w) | ~tube[:, None])
-        inside &= ((k > 0) & visible[view, index])[:, None]
-        closer = inside & (w > best)
-        best.copy_(torch.where(closer, w, best))
-        surface.copy_(torch.where(closer, (index[:, None] + first_row).to(torch.int32), surface))
+    for group, bodies in _tile_groups(visible, tiles.shape[0] * tiles.shape[1]):
+        x, y = tiles.rays(group)
+        view = tiles.view(group)
+        nearest, winner = best[group], surface[group]
+        for k in range(bodies.shape[1]):
+            index = bodies[:, k].clamp_max(visible.shape[1] - 1)
+            m, o, disc = unit[view, index], origin[view, index], circular[view, index]
+            along_x = m[:, :, :1] * x[:, None] + m[:, :, 2:]
+            direction = along_x[:, :, None, :] + (m[:, :, 1:2] * y[:, None])[..., None]
+            w = _body_inverse_depth(direction, o, disc, power[view, index])
+            closer = (w > nearest).logical_and_((bodies[:, k] < visible.shape[1])[:, None, None])
+            nearest = torch.where(closer, w, nearest)
+            winner = torch.where(closer, (index + first_row).to(torch.int32)[:, None, None], winner)
+        best[group], surface[group] = nearest, winner
+
+
+def _body_inverse_depth(
+    direction: Float[Tensor, "tiles 3 height width"],
+    origin: Float[Tensor, "tiles 3"],
+    circular: Float[Tensor, "tiles 3"],
+    power: Float[Tensor, " tiles"],
+) -> Float[Tensor, "tiles height width"]:
+    """1 / z of the near intersection with a unit sphere or tube, 0 where it is missed.
+
+    Args:
+        direction: rays in the body's coordinates.
+        origin: from the camera to the body's centre, likewise.
+        circular: 1 for the coordinates in which the body is round; 0 along a tube.
+        power: squared distance of the camera in the round coordinates, less 1; positive.
+    """
+    power, is_tube = power[:, None, None], circular[:, 2, None, None] == 0
+    weighted = (origin * circular)[..., None, None]
+    toward = (direction * weighted).sum(1)
+    squared = torch.einsum("ncij,nc->nij", direction.square(), circular)
+    discriminant = toward.square().sub_(squared.mul_(power))
+    w = discriminant.clamp_min(0).sqrt_().add_(toward).div_(power)
+    height = torch.addcmul(direction[:, 2], w, origin[:, 2, None, None], value=-1.0).abs_()
+    inside = (discriminant >= 0).logical_and_(toward > 0).logical_and_((height <= w).logical_or_(~is_tube))
+    return w.mul_(inside)

@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .cameras import Cameras
 from .primitives import FloatArray, Scene, SceneBatch
-from .tracing import Cameras, trace
+from .tracing import trace
 
 _FIRST_VIEWS, _SECOND_VIEWS = 3, 6
 """Candidates for the first view, and for the second view beside each of them."""
