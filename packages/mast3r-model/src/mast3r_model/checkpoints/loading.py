@@ -46,8 +46,9 @@ def load_model(
 
     The network is built without initialising it, and the file's weights are mapped into it: loading costs
     no time to speak of, weights come from the disk when they are first used, and nothing is held twice.
-    Weights are float32 on every device (half-precision files are widened). While a network uses a file, it
-    may be replaced (as every writer here does) but not be overwritten in place.
+    Weights are float32 on every device; those of a half-precision file are widened one by one as it is read.
+    While a network uses a file, it may be replaced (as every writer here does) but not be overwritten in
+    place.
 
     Args:
         name_or_path: a preset (`nano`, ...), a hub id, a folder with config.json, a .pth file, or a
@@ -87,9 +88,18 @@ def build_with_weights(
     if _has_unstored_tensors(model, match):
         # A plugin's head computes tables in its constructor: these are not in the file, so build it for real.
         model = config.build()
+    others = {
+        slot: source for slot, source in match.source.items() if _is_other_float(stored.tensors[source])
+    }
     used: set[int] = set()
     for slot, source in match.source.items():
-        _put(model, match.aliases[slot], _own(stored.tensors[source], used, device))
+        if slot not in others:
+            _put(model, match.aliases[slot], _own(stored.tensors[source], used, device))
+    if others:
+        # Read and dropped one by one, so that the file is never in memory beside the widened weights.
+        with stored.unmapped() as read:
+            for slot, source in others.items():
+                _put(model, match.aliases[slot], read(source).to(device=device, dtype=torch.float32))
     return model.to(device)
 
 
@@ -126,10 +136,13 @@ def _has_unstored_tensors(model: nn.Module, match: KeyMatch) -> bool:
     return any(name not in stored for name, _ in model.named_buffers(remove_duplicate=False))
 
 
+def _is_other_float(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.dtype != torch.float32
+
+
 def _own(tensor: Tensor, used: set[int], device: torch.device) -> Tensor:
-    """A float32 tensor on the device that no other slot has: the mapped one itself where possible."""
-    dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
-    owned = tensor.to(device=device, dtype=dtype)
+    """A tensor on the device that no other slot has: the mapped one itself where possible."""
+    owned = tensor.to(device=device)
     if owned is tensor and (not tensor.is_contiguous() or tensor.data_ptr() in used):
         owned = tensor.clone(memory_format=torch.contiguous_format)
     used.add(tensor.data_ptr())

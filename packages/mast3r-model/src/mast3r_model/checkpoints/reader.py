@@ -10,13 +10,14 @@ import pickletools
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -75,6 +76,19 @@ class StoredModel:
             return ModelConfig.from_keywords(self.architecture, self.keywords)
         except ConfigError as error:
             raise CheckpointError(f"{self.path}: {error}", hint=error.hint) from error
+
+    @contextmanager
+    def unmapped(self) -> Iterator[Callable[[str], Tensor]]:
+        """A function that reads a tensor by name into memory of its own (from a .pth file: still maps it).
+
+        For tensors that are only needed to make others of them: every page of a mapped tensor that was read
+        counts as this process's memory as long as any tensor of the file is in use.
+        """
+        if not _is_safetensors(self.path):
+            yield self.tensors.__getitem__
+            return
+        with safe_open(self.path, framework="pt", backend="pread") as file:
+            yield file.get_tensor
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> StoredModel:
