@@ -70,6 +70,28 @@ def test_pairs_file(folder: Path) -> None:
         find_pairs([folder], listing)
 
 
+def test_pairs_of_a_folder_of_folders(tmp_path: Path) -> None:
+    """As in kapture's lists: names are relative to the folder, which holds no photo itself."""
+    for name in ("left/1.jpg", "right/1.jpg", "right/2.jpg"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / name).touch()
+    listing = tmp_path / "pairs.txt"
+    listing.write_text("left/1.jpg, right/1.jpg, 1.0\n")
+    found = find_pairs([tmp_path / "photos"], listing)
+    assert found.photos == (tmp_path / "photos/left/1.jpg", tmp_path / "photos/right/1.jpg")
+    listing.write_text("2.jpg, right/1.jpg, 1.0\n")
+    found = find_pairs([tmp_path / "photos"], listing, recursive=True)
+    assert found.photos == (tmp_path / "photos/right/2.jpg", tmp_path / "photos/right/1.jpg")
+
+
+def test_names_with_spaces_and_commas_in_a_list_of_photos(tmp_path: Path) -> None:
+    for name in ("my photo.jpg", "me, you.jpg"):
+        (tmp_path / name).touch()
+    listing = tmp_path / "list.txt"
+    listing.write_text("my photo.jpg\nme, you.jpg\n")
+    assert names(list(find_pairs([listing]).photos)) == ["my photo.jpg", "me, you.jpg"]
+
+
 def test_masks(folder: Path) -> None:
     photos = [folder / "img1.png", folder / "img2.JPG", folder / "img10.jpg"]
     masks = folder / "masks"

@@ -31,7 +31,8 @@ def find_photos(inputs: Sequence[str | Path], *, recursive: bool = False) -> lis
     """Files named by files, folders, globs and lists, in that order; a folder's in natural order.
 
     Args:
-        inputs: files, folders, quoted globs, or ``.txt`` lists with one name a line (``#`` comments).
+        inputs: files, folders, quoted globs, or ``.txt`` lists with one name a line (``#`` comments; what
+            follows a name that is no file as a whole line is ignored).
         recursive: look into folders of folders.
 
     Raises:
@@ -41,9 +42,15 @@ def find_photos(inputs: Sequence[str | Path], *, recursive: bool = False) -> lis
     for given in inputs:
         path = Path(given)
         if path.is_dir():
-            found += _in_folder(path, recursive=recursive)
+            inside = _in_folder(path, recursive=recursive)
+            if not inside:
+                raise InputError(
+                    f"no photos in {path}",
+                    f"looked for {', '.join(PHOTO_SUFFIXES)}; --recursive looks deeper",
+                )
+            found += inside
         elif path.suffix.lower() == ".txt":
-            found += find_photos([_beside(path, name) for (name, *_) in _lines(path)], recursive=recursive)
+            found += find_photos(_listed_photos(path), recursive=recursive)
         elif not path.exists() and glob.has_magic(str(given)):
             matched = sorted(map(Path, glob.glob(str(given), recursive=True)), key=natural_order)
             if not matched:
@@ -79,10 +86,12 @@ def find_pairs(
             )
         return PhotoPairs(tuple(photos), tuple(itertools.combinations(range(len(photos)), 2)))
     folders = [Path(given) for given in inputs if Path(given).is_dir()]
-    known = {} if not inputs else {path.name: path for path in find_photos(inputs, recursive=recursive)}
+    files = find_photos([given for given in inputs if Path(given) not in folders])
+    listed = [path for folder in folders for path in _in_folder(folder, recursive=recursive)]
+    known = {path.name: path for path in [*listed, *files]}
     rows: dict[Path, int] = {}
     pairs: list[tuple[int, int]] = []
-    for names in _lines(pairs_file):
+    for names in map(_words, _lines(pairs_file)):
         if len(names) < 2:
             raise InputError(f"{pairs_file}: expected two photos a line, got {' '.join(names)!r}")
         first, second = (
@@ -132,15 +141,11 @@ def natural_order(path: Path) -> list[tuple[int, int, str]]:
 def _in_folder(folder: Path, *, recursive: bool) -> list[Path]:
     entries = folder.rglob("*") if recursive else folder.iterdir()
     photos = [path for path in entries if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file()]
-    if not photos:
-        raise InputError(
-            f"no photos in {folder}", f"looked for {', '.join(PHOTO_SUFFIXES)}; --recursive looks deeper"
-        )
     return sorted(photos, key=natural_order)
 
 
-def _lines(path: Path) -> list[list[str]]:
-    """The words of every line that is neither empty nor a comment; commas separate where there are any."""
+def _lines(path: Path) -> list[str]:
+    """Every line that is neither empty nor a comment."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -148,15 +153,25 @@ def _lines(path: Path) -> list[list[str]]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the list {path}: {error}") from error
     lines = (line.strip() for line in text.splitlines())
-    kept = [line for line in lines if line and not line.startswith("#")]
-    return [[word.strip() for word in (line.split(",") if "," in line else line.split())] for line in kept]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _words(line: str) -> list[str]:
+    """The words of a line; commas separate where there are any."""
+    return [word.strip() for word in (line.split(",") if "," in line else line.split())]
+
+
+def _listed_photos(listing: Path) -> list[Path]:
+    """The photo of every line: a line that is a file as a whole, spaces and all, else its first word."""
+    wholes = [(line, _beside(listing, line)) for line in _lines(listing)]
+    return [whole if whole.exists() else _beside(listing, _words(line)[0]) for line, whole in wholes]
 
 
 def _is_pair_list(path: Path) -> bool:
     if path.suffix.lower() != ".txt" or not path.is_file():
         return False
     lines = _lines(path)
-    return bool(lines) and all(len(words) >= 2 for words in lines)
+    return bool(lines) and all(len(_words(line)) >= 2 and not _beside(path, line).exists() for line in lines)
 
 
 def _locate(name: str, pairs_file: Path, folders: Sequence[Path], known: dict[str, Path]) -> Path:
