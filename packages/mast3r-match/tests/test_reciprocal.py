@@ -137,6 +137,32 @@ def test_masks_exclude_before_matching() -> None:
     assert same.mean() > 0.9
 
 
+SEEDS = torch.tensor([[5, 3], [0, 0], [11, 11], [5, 3]])
+
+
+def test_seeds_come_in_any_container() -> None:
+    generator = torch.Generator().manual_seed(0)
+    maps = [torch.randn(12, 12, 8, generator=generator) for _ in range(2)]
+    expected = reciprocal_nearest_neighbors(*maps, seeds=SEEDS, pixel_tol=99)
+    assert expected.xy0.tolist() == [[0, 0], [5, 3], [11, 11]]
+    backwards = SEEDS.numpy()[::-1]
+    for x, y in (SEEDS.T, SEEDS.T.tolist(), backwards.T):
+        xy0, xy1 = fast_reciprocal_NNs(*maps, (x, y), pixel_tol=99, device="cpu", dist="dot")
+        np.testing.assert_array_equal(xy0, expected.xy0)
+        np.testing.assert_array_equal(xy1, expected.xy1)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.gpu
+def test_seeds_on_a_gpu() -> None:
+    generator = torch.Generator().manual_seed(0)
+    maps = [torch.randn(12, 12, 8, generator=generator) for _ in range(2)]
+    here = reciprocal_nearest_neighbors(*maps, seeds=SEEDS, pixel_tol=99)
+    there = reciprocal_nearest_neighbors(*(m.cuda() for m in maps), seeds=SEEDS.cuda(), pixel_tol=99)
+    np.testing.assert_array_equal(here.xy0, there.xy0)
+    np.testing.assert_array_equal(here.xy1, there.xy1)
+
+
 def test_nothing_can_match() -> None:
     nothing = reciprocal_nearest_neighbors(
         torch.ones(8, 8, 3), torch.ones(8, 8, 3), allowed1=torch.zeros(8, 8, dtype=torch.bool)

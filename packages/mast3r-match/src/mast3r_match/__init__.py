@@ -5,8 +5,9 @@ Names are imported on first use (PEP 562), so that ``import mast3r_match`` does 
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from mast3r_model import lazy_names
 
 if TYPE_CHECKING:
     from .coarse_to_fine import crop_slice as crop_slice
@@ -43,71 +44,42 @@ if TYPE_CHECKING:
     from .viz import draw_matches as draw_matches
     from .viz import save_match_picture as save_match_picture
 
-_MODULES = {
-    "coarse_to_fine": (
-        "crop_slice",
-        "crop_tag",
-        "crop_to_homography",
-        "match_coarse_to_fine",
-        "rectify_crop",
-        "select_pairs_of_crops",
-        "select_windows",
-    ),
-    "correspondences": (
-        "Correspondences",
-        "DescriptorMaps",
-        "match_confident_pixels",
-        "match_maps",
-        "match_symmetric",
-    ),
-    "matches": ("Matches",),
-    "matching": (
-        "match_images",
-        "match_pairs",
-    ),
-    "merge": ("merge_corres",),
-    "nearest": (
-        "BACKENDS",
-        "DescriptorIndex",
-        "NearestNeighbors",
-        "nearest_neighbors",
-    ),
-    "options": ("MatchOptions",),
-    "predictions": ("match_prediction",),
-    "reciprocal": (
-        "ReciprocalMatches",
-        "reciprocal_nearest_neighbors",
-    ),
-    "upstream": (
-        "bruteforce_reciprocal_nns",
-        "cdistMatcher",
-        "extract_correspondences",
-        "extract_correspondences_nonsym",
-        "fast_reciprocal_NNs",
-    ),
-    "verify": (
-        "Verification",
-        "verify_matches",
-    ),
-    "viz": (
-        "draw_matches",
-        "save_match_picture",
-    ),
+_MODULE_OF = {
+    "BACKENDS": "nearest",
+    "Correspondences": "correspondences",
+    "DescriptorIndex": "nearest",
+    "DescriptorMaps": "correspondences",
+    "MatchOptions": "options",
+    "Matches": "matches",
+    "NearestNeighbors": "nearest",
+    "ReciprocalMatches": "reciprocal",
+    "Verification": "verify",
+    "bruteforce_reciprocal_nns": "upstream",
+    "cdistMatcher": "upstream",
+    "crop_slice": "coarse_to_fine",
+    "crop_tag": "coarse_to_fine",
+    "crop_to_homography": "coarse_to_fine",
+    "draw_matches": "viz",
+    "extract_correspondences": "upstream",
+    "extract_correspondences_nonsym": "upstream",
+    "fast_reciprocal_NNs": "upstream",
+    "match_coarse_to_fine": "coarse_to_fine",
+    "match_confident_pixels": "correspondences",
+    "match_images": "matching",
+    "match_maps": "correspondences",
+    "match_pairs": "matching",
+    "match_prediction": "predictions",
+    "match_symmetric": "correspondences",
+    "merge_corres": "merge",
+    "nearest_neighbors": "nearest",
+    "reciprocal_nearest_neighbors": "reciprocal",
+    "rectify_crop": "coarse_to_fine",
+    "save_match_picture": "viz",
+    "select_pairs_of_crops": "coarse_to_fine",
+    "select_windows": "coarse_to_fine",
+    "verify_matches": "verify",
 }
-
-_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = sorted(_MODULE_OF)
 
-
-def __getattr__(name: str) -> object:
-    module = _MODULE_OF.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{module}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULE_OF})
+__getattr__, __dir__ = lazy_names(__name__, _MODULE_OF)

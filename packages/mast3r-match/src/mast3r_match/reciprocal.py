@@ -58,7 +58,12 @@ def point_seeds(
     Raises:
         InputError: coordinates outside the image.
     """
-    columns, rows = (torch.as_tensor(np.asarray(v)).to(device, torch.int64).flatten() for v in (x, y))
+    columns, rows = (
+        torch.as_tensor(np.ascontiguousarray(values) if isinstance(values, np.ndarray) else values)
+        .to(device, torch.int64)
+        .flatten()
+        for values in (x, y)
+    )
     height, width = shape
     inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
     if columns.shape != rows.shape or not inside.all():

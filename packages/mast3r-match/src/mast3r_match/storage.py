@@ -1,7 +1,7 @@
 """Matches in files.
 
 ``.npz`` holds ``keypoints0``, ``keypoints1`` (n, 2) and ``scores`` (n,), float32, the 3D points where there
-are any, and one JSON string ``made_with`` that says the rest: photos, sizes, transforms, model and options.
+are any, and one JSON string ``about`` that says the rest: photos, sizes, transforms, model and options.
 ``.json`` holds the same as one object, ``.csv`` a row per match.
 """
 
