@@ -228,6 +228,24 @@ def test_one_small_photo_is_enlarged_so_that_a_window_fits(
     assert (fine.keypoints1 < [100, 80]).all()
 
 
+def test_loaded_photos_keep_the_size_they_were_loaded_at(network: Any, shifted: tuple[Path, Path]) -> None:
+    """Windows are as large as the network's input, whatever ``size`` would be for paths."""
+    loaded = [load_image(path, 128) for path in shifted]
+    fine = match_coarse_to_fine(network, *loaded, subsample=4)
+    again = match_coarse_to_fine(network, *shifted, size=128, subsample=4)
+    assert fine.made_with["coarse_to_fine"]["windows"] > 1
+    np.testing.assert_array_equal(fine.keypoints1, again.keypoints1)
+    mixed = match_coarse_to_fine(network, load_image(shifted[0], 96), load_image(shifted[1], 128))
+    assert mixed.made_with["coarse_to_fine"]["windows"] > 1
+
+
+def test_symmetric_decodes_windows_both_ways(network: Any, shifted: tuple[Path, Path]) -> None:
+    fine = match_coarse_to_fine(network, *shifted, size=128, subsample=8, symmetric=True)
+    windows = fine.made_with["coarse_to_fine"]["windows"]
+    assert len(network.decoded) == 2 * (1 + windows)
+    assert network.decoded[2::2] == [(second, first) for first, second in network.decoded[3::2]]
+
+
 def test_masked_pixels_match_in_no_window(network: Any, shifted: tuple[Path, Path]) -> None:
     mask = np.ones((300, 380), dtype=bool)
     mask[:, :200] = False

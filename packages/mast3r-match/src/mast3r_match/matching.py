@@ -144,18 +144,35 @@ def _match_prepared(
         chunk = [photos[index].tensor for index in used[start : start + ENCODED_ON_DEVICE]]
         encoded = model.encode(chunk, batch_size=batch_size)
         features += encoded if len(used) <= ENCODED_ON_DEVICE else [image.to("cpu") for image in encoded]
-    both_ways = [(i, j) for i, j in pairs for i, j in ([(i, j), (j, i)] if options.symmetric else [(i, j)])]
     rows = {index: row for row, index in enumerate(used)}
-    decoded = model.decode_pairs(features, [(rows[i], rows[j]) for i, j in both_ways], batch_size=batch_size)
-    for first, second in pairs:
-        prediction = next(decoded)
-        reverse = next(decoded) if options.symmetric else None
+    predictions = decode_for_matching(
+        model, features, [(rows[first], rows[second]) for first, second in pairs], options, batch_size
+    )
+    for (first, second), (prediction, reverse) in zip(pairs, predictions, strict=True):
         photo0, photo1 = photos[first], photos[second]
         found = match_prediction(
             prediction, reverse=reverse, options=options, allowed0=photo0.allowed, allowed1=photo1.allowed
         )
         matches = to_original_pixels(found, prediction, photo0, photo1, made_with)
         yield matches if options.max_matches is None else matches.spread(options.max_matches)
+
+
+@torch.no_grad()
+def decode_for_matching(
+    model: AsymmetricCroCo3DStereo,
+    features: Sequence[EncodedImage],
+    pairs: Sequence[tuple[int, int]],
+    options: MatchOptions,
+    batch_size: int = 8,
+) -> Iterator[tuple[PairPrediction, PairPrediction | None]]:
+    """The prediction of every pair and, where the options ask for it, that of the pair the other way round."""
+    if not options.symmetric:
+        for prediction in model.decode_pairs(features, pairs, batch_size=batch_size):
+            yield prediction, None
+        return
+    both_ways = [way for first, second in pairs for way in ((first, second), (second, first))]
+    decoded = model.decode_pairs(features, both_ways, batch_size=batch_size)
+    yield from zip(decoded, decoded, strict=True)
 
 
 def to_original_pixels(

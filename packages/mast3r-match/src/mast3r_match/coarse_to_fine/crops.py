@@ -28,6 +28,7 @@ class WorkingPhoto:
         allowed: (height, width) of `image`, False where it may not match; None for everywhere.
         intrinsics: 3x3 in pixels of `image`; with them windows are seen as by a camera turned towards them.
         network_shape: (height, width) of the network's input for this photo, the size of its windows.
+        network_long_side: of the photo as it was resized for the network, before it was cut to whole patches.
     """
 
     image: Image.Image
@@ -35,11 +36,17 @@ class WorkingPhoto:
     allowed: Bool[np.ndarray, "height width"] | None
     intrinsics: Float[np.ndarray, "3 3"] | None
     network_shape: tuple[int, int]
+    network_long_side: int
 
     @property
     def shape(self) -> tuple[int, int]:
         """(height, width) of `image`."""
         return self.image.height, self.image.width
+
+    @property
+    def network_sees_it_all(self) -> bool:
+        """Whether `image` is no larger than what the network took, so that windows would show nothing more."""
+        return max(self.shape) <= self.network_long_side
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +115,7 @@ def working_photo(
         None if mask is None else transform.map_to_network(mask, sampling="nearest"),
         None if intrinsics is None else transform.intrinsics_to_network(np.asarray(intrinsics)),
         loaded.transform.network_shape,
+        network_long_side,
     )
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mast3r_match.matches import Matches
-from mast3r_match.matching import describe, to_original_pixels
+from mast3r_match.matching import decode_for_matching, describe, to_original_pixels
 from mast3r_match.options import MatchKeywords, MatchOptions, match_options
 from mast3r_match.photos import prepare_photo
 from mast3r_match.predictions import match_prediction
@@ -60,7 +60,7 @@ def match_coarse_to_fine(
         model: a network, as `load_model` returns it.
         image0: path, or what `load_image` returns.
         image1: the same.
-        size: long side of the network's input in pixels.
+        size: long side of the network's input in pixels; unused for loaded images, which have one.
         max_image_size: photos with a longer side are shrunk to this before windows are cut; None for never.
         overlap: least overlap of neighbouring windows.
         mask0: (height, width) of photo 0, False where it may not match.
@@ -88,14 +88,14 @@ def match_coarse_to_fine(
         working_photo(photo, max_size=max_image_size, mask=mask, intrinsics=intrinsics)
         for photo, mask, intrinsics in zip(photos, (mask0, mask1), (intrinsics0, intrinsics1), strict=True)
     ]
-    if all(max(photo.shape) <= max(size, *photo.network_shape) for photo in working):
+    if all(photo.network_sees_it_all for photo in working):
         return _limited(coarse, chosen.max_matches)
     windows = select_windows(
         working[0].shape,
         working[1].shape,
         working[0].transform.points_to_network(coarse.keypoints0),
         working[1].transform.points_to_network(coarse.keypoints1),
-        max_size=size,
+        max_size=min(photo.network_long_side for photo in working),
         overlap=overlap,
         forced_resolution=[photo.network_shape for photo in working],
     )
@@ -119,15 +119,11 @@ def _match_whole(
         for photo, mask in zip(photos, masks, strict=True)
     )
     features = model.encode([photo0.tensor, photo1.tensor])
-    decoded = list(model.decode_pairs(features, [(0, 1), (1, 0)] if options.symmetric else [(0, 1)]))
+    prediction, reverse = next(decode_for_matching(model, features, [(0, 1)], options))
     found = match_prediction(
-        decoded[0],
-        reverse=decoded[1] if options.symmetric else None,
-        options=options,
-        allowed0=photo0.allowed,
-        allowed1=photo1.allowed,
+        prediction, reverse=reverse, options=options, allowed0=photo0.allowed, allowed1=photo1.allowed
     )
-    return to_original_pixels(found, decoded[0], photo0, photo1, made_with), decoded[0]
+    return to_original_pixels(found, prediction, photo0, photo1, made_with), prediction
 
 
 @torch.no_grad()
@@ -138,7 +134,10 @@ def _match_windows(
     options: MatchOptions,
     batch_size: int,
 ) -> Iterator[FineMatches]:
-    """Match pairs of windows, a batch at a time; a window in several pairs of a batch is encoded once."""
+    """Match pairs of windows, a batch at a time; a window in several pairs of a batch is encoded once.
+
+    With ``options.symmetric`` each pair is decoded both ways, as that of the whole photos is.
+    """
     for start in range(0, len(windows), batch_size):
         batch = windows[start : start + batch_size]
         keys = [(0, pair.window1) for pair in batch] + [(1, pair.window2) for pair in batch]
@@ -146,12 +145,11 @@ def _match_windows(
         crops = [cut(working[side], window) for side, window in rows]
         features = model.encode([crop.tensor for crop in crops], batch_size=batch_size)
         pairs = [(rows[0, pair.window1], rows[1, pair.window2]) for pair in batch]
-        for (first, second), prediction in zip(
-            pairs, model.decode_pairs(features, pairs, batch_size=batch_size), strict=True
-        ):
+        predictions = decode_for_matching(model, features, pairs, options, batch_size)
+        for (first, second), (prediction, reverse) in zip(pairs, predictions, strict=True):
             crop0, crop1 = crops[first], crops[second]
             found = match_prediction(
-                prediction, options=options, allowed0=crop0.allowed, allowed1=crop1.allowed
+                prediction, reverse=reverse, options=options, allowed0=crop0.allowed, allowed1=crop1.allowed
             )
             yield FineMatches(
                 crop0.to_working(found.xy0.cpu().numpy()),

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from mast3r_match.matches import Matches
+from mast3r_match.matching import decode_for_matching
 from mast3r_match.options import MatchOptions
 from mast3r_match.predictions import match_prediction
 from mast3r_model import AsymmetricCroCo3DStereo
@@ -67,14 +68,12 @@ def evaluate_pairs(
     options = dataclasses.replace(options or MatchOptions(), subsample=1, max_matches=None)
     for pair in pairs:
         features = model.encode([pair.image0, pair.image1])
-        decoded = list(model.decode_pairs(features, [(0, 1), (1, 0)] if options.symmetric else [(0, 1)]))
-        found = match_prediction(
-            decoded[0], reverse=decoded[1] if options.symmetric else None, options=options
-        )
+        prediction, reverse = next(decode_for_matching(model, features, [(0, 1)], options))
+        found = match_prediction(prediction, reverse=reverse, options=options)
         matches = Matches(
             found.xy0.cpu().numpy(), found.xy1.cpu().numpy(), found.confidence.cpu().numpy(), name0=pair.name
         )
-        yield measure_pair(pair, decoded[0], matches, threshold=threshold)
+        yield measure_pair(pair, prediction, matches, threshold=threshold)
 
 
 def summarize(scores: Sequence[PairScores]) -> EvaluationSummary:
