@@ -1,0 +1,1 @@
+"""What mast3r-sfm registers, through the same hooks as anybody's plugin."""
