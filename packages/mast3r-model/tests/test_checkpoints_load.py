@@ -27,7 +27,7 @@ from mast3r_model.checkpoints import (
     save_pretrained,
 )
 from mast3r_model.checkpoints.loading import build_with_weights
-from mast3r_model.errors import CheckpointError, DeviceError
+from mast3r_model.errors import CheckpointError, ConfigError, DeviceError
 
 Goldens = Callable[[str], Path]
 
@@ -103,6 +103,21 @@ def test_as_stored(goldens: Goldens) -> None:
     assert stored.precision is None
     assert load_model(path, device="cpu", for_inference=False, dtype="fp32").precision is not None
     assert not load_model(path, device="cpu").config.landscape_only
+
+
+def test_overrides_replace_what_is_stored(tmp_path: Path) -> None:
+    model = small_mast3r()
+    model.save_pretrained(tmp_path)
+    loaded = AsymmetricMASt3R.from_pretrained(tmp_path, device="cpu", landscape_only=True, img_size=64)
+    assert loaded.config.landscape_only
+    assert loaded.config.img_size == (64, 64)
+    assert loaded.config.patch_embed_cls == "PatchEmbedDust3R"
+    assert torch.equal(loaded.enc_norm.weight, model.enc_norm.weight)
+    with pytest.raises(ConfigError, match="'landscape'") as error:
+        AsymmetricMASt3R.from_pretrained(tmp_path, device="cpu", landscape=True)
+    assert "landscape_only" in (error.value.hint or "")
+    with pytest.raises(KeyMismatchError, match=r"enc_blocks\.1\.norm1"):
+        AsymmetricMASt3R.from_pretrained(tmp_path, device="cpu", enc_depth=2)
 
 
 def test_a_dust3r_file_is_no_mast3r(goldens: Goldens) -> None:

@@ -172,6 +172,17 @@ def test_presets_and_hub_ids_are_located() -> None:
         assert isinstance(registry("models")[name], ModelPreset)
 
 
+def test_a_folder_hides_a_hub_preset_but_not_the_built_in_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / OFFICIAL).mkdir()
+    (tmp_path / "nano").mkdir()
+    assert (locate(OFFICIAL).kind, locate(OFFICIAL).text) == ("path", OFFICIAL)
+    assert locate("nano").preset is not None
+    assert locate("./nano").preset is None
+
+
 def test_plugins_bring_presets(tmp_path: Path, goldens: Goldens) -> None:
     class Plugin:
         @hookimpl

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from mast3r_model.checkpoints.locations import local_path
 from mast3r_model.checkpoints.naming import KeyMatch, match_keys
 from mast3r_model.checkpoints.reader import StoredModel, read_checkpoint
+from mast3r_model.config import ModelConfig
 from mast3r_model.device import DtypeName, resolve_precision
 
 if TYPE_CHECKING:
-    from mast3r_model.config import ModelConfig
     from mast3r_model.networks import AsymmetricCroCo3DStereo
 
 
@@ -41,6 +41,7 @@ def load_model(
     device: str | torch.device = "auto",
     dtype: DtypeName | torch.dtype = "auto",
     for_inference: bool = True,
+    overrides: Mapping[str, Any] | None = None,
 ) -> AsymmetricCroCo3DStereo:
     """Load a MASt3R or DUSt3R network; what the checkpoint says decides which of them.
 
@@ -57,6 +58,7 @@ def load_model(
         dtype: precision of the network's compute, see `resolve_precision`.
         for_inference: take photos in their natural orientation (spec 10 S9.2). False keeps the network as
             stored, to train it on; then `dtype="auto"` leaves the precision to the caller's autocast.
+        overrides: keywords of the network (see `ModelConfig`) that replace the stored ones.
 
     Returns:
         An `AsymmetricMASt3R` or `AsymmetricCroCo3DStereo` in eval mode, `model.precision` set.
@@ -64,12 +66,17 @@ def load_model(
     Raises:
         CheckpointError: not found, damaged, or its keys do not fit; `KeyMismatchError` lists them.
         UnsafeCheckpointError: a pickle that could run code.
+        ConfigError: an override that the network does not have, or cannot be built with.
         DeviceError: no such device or precision here.
     """
     precision = resolve_precision(device, dtype)
     stored = read_checkpoint(local_path(name_or_path))
     config = stored.config()
-    model = build_with_weights(config.for_inference() if for_inference else config, stored, precision.device)
+    if for_inference:
+        config = config.for_inference()
+    if overrides:
+        config = ModelConfig.from_keywords(config.architecture, {**config.keywords(), **overrides})
+    model = build_with_weights(config, stored, precision.device)
     model.precision = precision if for_inference or dtype != "auto" else None
     return model.eval()
 

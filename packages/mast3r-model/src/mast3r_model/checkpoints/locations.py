@@ -45,16 +45,19 @@ def locate(name_or_path: str | os.PathLike[str]) -> Location:
     """Find out what is meant; touches no network.
 
     Args:
-        name_or_path: an existing file or folder, else a preset (with or without ``naver/``), else a hub id
-            ``owner/name``.
+        name_or_path: a preset whose files came with its package (so that no folder of the name `nano` hides
+            it: write ``./nano`` for that), else an existing file or folder, else a preset of the hub (with or
+            without ``naver/``), else a hub id ``owner/name``.
 
     Raises:
         CheckpointError: none of these; names the presets and the nearest of them.
     """
     text = os.fspath(name_or_path)
+    presets = registry("models")
+    if text in presets and Path(cast(ModelPreset, presets[text]).location).exists():
+        return _preset_location(text, cast(ModelPreset, presets[text]))
     if text and Path(text).exists():
         return Location("path", text)
-    presets = registry("models")
     for name in (text, text.removeprefix(f"{HUB_ORGANISATION}/")):
         if name in presets:
             return _preset_location(name, cast(ModelPreset, presets[name]))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from croco_backbone import CroCoTrunk
 from mast3r_model.config import Architecture, ModelConfig
-from mast3r_model.device import Precision
+from mast3r_model.device import DtypeName, Precision
 from mast3r_model.errors import CheckpointError, InputError
 from mast3r_model.heads import HeadFactory, HeadSpec, LocalMaps
 from mast3r_model.plugins import registry
@@ -80,15 +80,25 @@ class AsymmetricCroCo3DStereo(CroCoTrunk):
         self._freeze()
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | Path, **options: Any) -> Self:
-        """Load a network of this class; the options are those of :func:`load_model`.
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        device: str | torch.device = "auto",
+        dtype: DtypeName | torch.dtype = "auto",
+        for_inference: bool = True,
+        **overrides: Any,
+    ) -> Self:
+        """Load a network of this class: :func:`load_model`, with its `overrides` as keywords.
 
         Raises:
             CheckpointError: the checkpoint holds a network of another class.
         """
         from mast3r_model.checkpoints import load_model
 
-        model = load_model(name_or_path, **options)
+        model = load_model(
+            name_or_path, device=device, dtype=dtype, for_inference=for_inference, overrides=overrides
+        )
         if not isinstance(model, cls):
             raise CheckpointError(
                 f"{name_or_path} holds an {type(model).__name__}, not an {cls.__name__}",
