@@ -104,11 +104,60 @@ def test_two_photos(mast3r_match: Callable[..., Ran], workplace: Path) -> None:
 def test_the_same_command_again_is_fine_another_one_is_not(mast3r_match: Callable[..., Ran]) -> None:
     assert mast3r_match("a.png", "b.png").code == 0
     assert mast3r_match("a.png", "b.png").code == 0
-    for words in (["a.png", "c.png"], ["a.png", "b.png", "--subsample", "4"]):
+    for words in (
+        ["a.png", "c.png"],
+        ["a.png", "b.png", "--subsample", "4"],
+        ["a.png", "b.png", "--verify", "fundamental"],
+        ["a.png", "b.png", "--verify", "fundamental", "--max-matches", "20"],
+        ["a.png", "b.png", "--mask", "a.png", "--mask", "b.png"],
+        ["a.png", "b.png", "--dtype", "bf16"],
+    ):
         refused = mast3r_match(*words)
         assert refused.code == 1
         assert "matches.npz exists already" in refused.err
         assert mast3r_match(*words, "--overwrite").code == 0
+        assert mast3r_match(*words).code == 0
+
+
+def test_the_file_says_what_made_it(mast3r_match: Callable[..., Ran]) -> None:
+    ran = mast3r_match("a.png", "b.png", "--verify", "fundamental", "--max-matches", "20", "--json")
+    noted = Matches.load("matches.npz").made_with
+    assert noted["verify"] == {"model": "fundamental", "threshold": 1.5, "max_matches": 20}
+    assert (noted["model"], noted["size"], noted["masks"], noted["fine"]) == (
+        "model.pth",
+        96,
+        [None, None],
+        False,
+    )
+    (pair,) = ran.document["result"]["pairs"]
+    assert noted["verified"] == {"matches": pair["matches"], "inliers": pair["inliers"]}
+
+
+def test_many_pairs_go_on_where_they_stopped(mast3r_match: Callable[..., Ran], workplace: Path) -> None:
+    words = ["a.png", "b.png", "c.png", "-o", "found", "--verify", "fundamental", "--json"]
+    first = mast3r_match(*words).document
+    files = sorted((workplace / "found").iterdir())
+    assert len(files) == 3
+    again = mast3r_match(*words, "--viz", "seen")
+    assert "3 of 3 pairs are matched already" in again.err
+    assert "load" not in again.document["timings"]
+    assert len(list((workplace / "seen").iterdir())) == 3
+    for ours, theirs in zip(again.document["result"]["pairs"], first["result"]["pairs"], strict=True):
+        assert ours | {"viz": None} == theirs
+    files[0].unlink()
+    os.utime(workplace / "c.png")  # b and c are matched anew, a and c too
+    kept = files[1].stat().st_mtime_ns, files[2].stat().st_mtime_ns
+    assert "matched already" not in mast3r_match(*words).err
+    assert files[0].exists()
+    assert (files[1].stat().st_mtime_ns, files[2].stat().st_mtime_ns) > kept
+    (workplace / "found" / "a__b.npz").unlink()
+    before = (workplace / "found" / "b__c.npz").stat().st_mtime_ns
+    ran = mast3r_match(*words)
+    assert "2 of 3 pairs are matched already" in ran.err
+    assert [pair["output"] for pair in ran.document["result"]["pairs"]] == [
+        f"found/{name}.npz" for name in ("a__b", "a__c", "b__c")
+    ]
+    assert (workplace / "found" / "b__c.npz").stat().st_mtime_ns == before
 
 
 def test_json(mast3r_match: Callable[..., Ran]) -> None:

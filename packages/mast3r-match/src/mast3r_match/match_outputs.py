@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from mast3r_model import InputError, Mast3rError, OutputError
 
@@ -14,6 +15,9 @@ from .inputs import PhotoPairs
 from .matches import Matches
 from .options import MatchOptions
 from .storage import checked_suffix
+
+if TYPE_CHECKING:
+    from mast3r_model.cli import ModelOptions
 
 
 @dataclass(frozen=True)
@@ -91,43 +95,80 @@ def output_places(request: MatchRequest, wanted: PhotoPairs) -> dict[tuple[int, 
     return places
 
 
-def check_outputs(
+def made_with(
+    request: MatchRequest, model: ModelOptions, masks: Sequence[Path | None], pair: tuple[int, int]
+) -> dict[str, object]:
+    """What makes the matches of a pair beside `MatchOptions`, ready for JSON; noted in its file."""
+    return {
+        "model": model.model,
+        "dtype": model.dtype,
+        "size": request.size,
+        "masks": [None if masks[index] is None else str(masks[index]) for index in pair],
+        "intrinsics": None if request.intrinsics is None else str(request.intrinsics),
+        "fine": request.fine,
+        "max_image_size": request.max_image_size if request.fine else None,
+        "verify": None
+        if request.verify == "none"
+        else {"model": request.verify, "threshold": request.threshold, "max_matches": request.max_matches},
+    }
+
+
+def matches_there(
     request: MatchRequest,
     wanted: PhotoPairs,
     places: Mapping[tuple[int, int], OutputPlace],
-    made_with: Mapping[str, object],
-) -> None:
-    """The same matches may be made again; anything else is not replaced unless asked.
+    notes: Mapping[tuple[int, int], Mapping[str, object]],
+) -> dict[tuple[int, int], Matches]:
+    """The matches that this request has made before; they may be replaced, anything else only if asked.
+
+    Args:
+        request: the flags.
+        wanted: photos and pairs.
+        places: files for every pair.
+        notes: what `made_with` says of every pair.
 
     Raises:
         OutputError: a file that is there and holds something else.
     """
     if request.overwrite:
-        return
+        return {}
+    found = {}
     for pair, place in places.items():
-        if place.output.is_file() and _is_same(place.output, request, wanted, pair, made_with):
+        there = _load(place.output)
+        if there is not None and _is_same(there, request, wanted, pair, notes[pair]):
+            found[pair] = there
             continue
         for path in (place.output, place.viz):
             if path is not None and path.exists():
                 raise OutputError(f"{path} exists already", "give another name, or --overwrite")
+    return found
+
+
+def is_current(path: Path, matches: Matches, sources: Iterable[Path | None]) -> bool:
+    """Whether matches were written by this version, after all files that they were made from."""
+    written = path.stat().st_mtime
+    changed = [source.stat().st_mtime for source in sources if source is not None and source.exists()]
+    return matches.made_with.get("version") == version("mast3r-match") and max(changed, default=0) < written
+
+
+def _load(path: Path) -> Matches | None:
+    try:
+        return Matches.load(path) if path.is_file() else None
+    except Mast3rError:
+        return None
 
 
 def _is_same(
-    path: Path,
+    there: Matches,
     request: MatchRequest,
     wanted: PhotoPairs,
     pair: tuple[int, int],
-    made_with: Mapping[str, object],
+    note: Mapping[str, object],
 ) -> bool:
-    """Whether a file holds the matches of this pair by this request."""
-    try:
-        there = Matches.load(path)
-    except Mast3rError:
-        return False
-    noted = {key: there.made_with.get(key) for key in made_with}
+    """Whether these are the matches of this pair by this request."""
     return (
         (there.name0, there.name1) == tuple(str(wanted.photos[index]) for index in pair)
-        and noted == dict(made_with)
+        and all(there.made_with.get(key) == value for key, value in note.items())
         and there.made_with.get("options") == dataclasses.asdict(request.options())
     )
 

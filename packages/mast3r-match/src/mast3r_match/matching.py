@@ -165,7 +165,7 @@ def decode_for_matching(
     options: MatchOptions,
     batch_size: int = 8,
 ) -> Iterator[tuple[PairPrediction, PairPrediction | None]]:
-    """The prediction of every pair and, where the options ask for it, that of the pair the other way round."""
+    """The prediction of every pair and, where the options ask for it, that of the pair turned round."""
     if not options.symmetric:
         for prediction in model.decode_pairs(features, pairs, batch_size=batch_size):
             yield prediction, None

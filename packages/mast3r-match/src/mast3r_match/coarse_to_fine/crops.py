@@ -45,7 +45,7 @@ class WorkingPhoto:
 
     @property
     def network_sees_it_all(self) -> bool:
-        """Whether `image` is no larger than what the network took, so that windows would show nothing more."""
+        """Whether `image` is no larger than what the network took: windows would show nothing more."""
         return max(self.shape) <= self.network_long_side
 
 
