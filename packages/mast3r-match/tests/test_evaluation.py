@@ -191,3 +191,7 @@ def test_command(
         assert "did you mean Views?" in capfd.readouterr().err
     assert run(evaluate_command, ["nowhere.txt", *words]) == 1
     assert "no such file: nowhere.txt" in capfd.readouterr().err
+    listing = tmp_path / "pairs.txt"
+    listing.write_text(pair_line(("a.png", "b.png"), CAMERA, np.eye(4)))
+    assert run(evaluate_command, [str(listing), "--min-covisibility", "0.3", *words]) == 1
+    assert "knows no depth" in capfd.readouterr().err

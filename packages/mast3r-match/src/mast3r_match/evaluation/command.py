@@ -43,6 +43,12 @@ def run_evaluation(context: CommandContext, request: EvaluationRequest, model_op
         refuse_existing(request.output, overwrite=request.overwrite)
     listed = Path(request.data)
     dataset = None if listed.is_file() else _dataset(request.data)
+    if dataset is None and request.min_covisibility > 0:
+        raise InputError(
+            f"the list {listed} knows no depth, so --min-covisibility {request.min_covisibility:g} cannot be "
+            "measured",
+            "leave it away, or evaluate a dataset expression",
+        )
     model = model_options.load(context)
     if dataset is None:
         pairs = read_pair_list(listed, size=request.size, patch_size=model.patch_size, limit=request.limit)
