@@ -12,8 +12,9 @@ from pathlib import Path
 import click
 import pytest
 
-from mast3r_model import CommandSpec, InputError, NothingFoundError, hookimpl, temporary_plugin
+from mast3r_model import CommandSpec, InputError, NothingFoundError, hookimpl, registry, temporary_plugin
 from mast3r_model.cli import CommandContext, argument, command, option, root, run
+from mast3r_model.cli.catalog import KNOWN_COMMANDS, MissingCommand
 
 Capture = pytest.CaptureFixture[str]
 
@@ -66,6 +67,9 @@ class Plugin:
 def _own_plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    # Whichever of our packages are installed: one that never is.
+    for name in ("far", "away here"):
+        monkeypatch.setitem(KNOWN_COMMANDS, name, MissingCommand("mast3r-far", "Go far.", "Show"))
     with temporary_plugin(Plugin(), "of-the-test"):
         yield
 
@@ -80,7 +84,7 @@ def test_help_lists_commands_in_sections(capsys: Capture) -> None:
     assert text.index("Train:") < text.index("Models and setup:") < text.index("Own heading:")
     assert "doctor " in text
     assert "group one" in text
-    assert "pip install mast3r-sfm" in text
+    assert "pip install mast3r-far" in text
     assert max(map(len, text.splitlines())) <= 100
 
 
@@ -159,12 +163,30 @@ def test_unknown_names(capsys: Capture) -> None:
 
 
 def test_missing_package(capsys: Capture) -> None:
-    assert called("sfm", "photos", "--any", "--option", "1") == 1
+    assert called("far", "photos", "--any", "--option", "1") == 1
     shown = capsys.readouterr().err
-    assert "error: `mast3r sfm` is part of mast3r-sfm, which is not installed" in shown
-    assert "hint: pip install mast3r-sfm" in shown
-    assert called("visloc", "localize", "x") == 1
-    assert "mast3r-visloc" in capsys.readouterr().err
+    assert "error: `mast3r far` is part of mast3r-far, which is not installed" in shown
+    assert "hint: pip install mast3r-far" in shown
+    assert called("away", "here", "x") == 1
+    assert "mast3r-far" in capsys.readouterr().err
+
+
+def test_every_command_of_the_program_is_registered_or_known_to_be_missing() -> None:
+    """Spec 60 F1."""
+    groups = {
+        "visloc": "localize index evaluate prepare export",
+        "data": "prepare list check sky",
+        "evaluate": "pairs scenes",
+        "models": "list info download convert path",
+        "cache": "info clear",
+    }
+    single = (
+        "match pairs sfm colmap export view train pretrain-croco quickstart demo plugins doctor completion"
+    )
+    names = {f"{group} {word}" for group, words in groups.items() for word in words.split()} | {
+        *single.split()
+    }
+    assert names - {*KNOWN_COMMANDS, *registry("commands")} == set()
 
 
 def test_broken_commands(capsys: Capture) -> None:

@@ -185,6 +185,30 @@ def test_settings_come_in_order(
     assert result["kind"] == "first_kind"
 
 
+def test_every_flag_can_be_taken_back(tmp_path: Path, capsys: Capture) -> None:
+    config = tmp_path / "mine.toml"
+    config.write_text("[work]\noffline = true\nfine = false\noverwrite = true\n")
+
+    def settings(*words: str) -> dict[str, object]:
+        assert run(work, ["--config", str(config), "--show-config", "--json", *words]) == 0
+        return json.loads(capsys.readouterr().out)["result"]["settings"]["work"]
+
+    flags = ("offline", "fine", "overwrite")
+    assert [settings()[name] for name in flags] == [True, False, True]
+    taken_back = settings("--no-offline", "--fine", "--no_overwrite")
+    assert [taken_back[name] for name in flags] == [False, True, False]
+    assert run(work, ["a.jpg", "--no-json"]) == 2
+
+
+def test_a_table_for_no_command_is_warned_about(tmp_path: Path, capsys: Capture) -> None:
+    config = tmp_path / "mine.toml"
+    config.write_text("[work]\nfine = false\n[mdels.info]\noffline = true\n[visloc.localize]\n[plugins]\n")
+    assert run(work, ["a.jpg", "--config", str(config)]) == 0
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "no command" in line]
+    assert len(warnings) == 1
+    assert "no command 'mdels', did you mean models?" in warnings[0]
+
+
 def test_show_config_for_people(capsys: Capture) -> None:
     assert run(work, ["--show_config", "--max-matches", "7"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]

@@ -30,7 +30,7 @@ class MissingCommand:
     section: str
 
 
-_KNOWN = {
+KNOWN_COMMANDS = {
     "match": MissingCommand("mast3r-match", "Match two photos, or many pairs.", "Match"),
     "pairs": MissingCommand("mast3r-sfm", "Choose which photos to match.", "Reconstruct"),
     "sfm": MissingCommand("mast3r-sfm", "Photos or video to cameras and geometry.", "Reconstruct"),
@@ -38,8 +38,18 @@ _KNOWN = {
     "export": MissingCommand("mast3r-sfm", "Convert a saved scene.", "Reconstruct"),
     "view": MissingCommand("mast3r-sfm", "Look at a saved scene.", "Show"),
     "visloc localize": MissingCommand("mast3r-visloc", "Photo to its pose in a known map.", "Localise"),
+    "visloc index": MissingCommand("mast3r-visloc", "Prepare a map for queries.", "Localise"),
     "visloc evaluate": MissingCommand("mast3r-visloc", "Localise a data set's queries.", "Localise"),
+    "visloc prepare": MissingCommand("mast3r-visloc", "Bring a data set into our layout.", "Localise"),
+    "visloc export": MissingCommand("mast3r-visloc", "Write poses in a benchmark's format.", "Localise"),
     "train": MissingCommand("mast3r-train", "Train a network.", "Train"),
+    "pretrain-croco": MissingCommand("mast3r-train", "Pretrain a CroCo backbone.", "Train"),
+    "data prepare": MissingCommand("mast3r-train", "Bring a data set into our layout.", "Train"),
+    "data list": MissingCommand("mast3r-train", "Data sets known by name.", "Train"),
+    "data check": MissingCommand("mast3r-train", "Look for damage in a data set.", "Train"),
+    "data sky": MissingCommand("mast3r-train", "Mask the sky of photos.", "Train"),
+    "evaluate pairs": MissingCommand("mast3r-match", "Measure matches on pairs of known pose.", "Evaluate"),
+    "evaluate scenes": MissingCommand("mast3r-sfm", "Compare cameras and depth with the truth.", "Evaluate"),
     "quickstart": MissingCommand("mast3r-demo", "The first minute: a shipped scene.", "Show"),
     "demo": MissingCommand("mast3r-demo", "The web page.", "Show"),
 }
@@ -50,7 +60,7 @@ def missing_commands(present: set[str]) -> dict[str, MissingCommand]:
     installed = {plugin.name for plugin in plugin_manager().plugins}
     return {
         name: command
-        for name, command in _KNOWN.items()
+        for name, command in KNOWN_COMMANDS.items()
         if name not in present and command.package not in installed
     }
 

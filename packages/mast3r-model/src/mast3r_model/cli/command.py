@@ -149,7 +149,13 @@ def common_options() -> list[Option]:
             **common,
         ),
         Option(["--log-file"], type=writable, help="Append the log to this file.", **common),
-        Option(["--json"], is_flag=True, help="Print one JSON document and nothing else.", **common),
+        Option(
+            ["--json"],
+            is_flag=True,
+            negatable=False,
+            help="Print one JSON document and nothing else.",
+            **common,
+        ),
         Option(
             ["--config"],
             type=readable,
@@ -161,6 +167,7 @@ def common_options() -> list[Option]:
         Option(
             ["--show-config"],
             is_flag=True,
+            negatable=False,
             help="Print all values and where each came from, and stop.",
             **common,
         ),
@@ -200,6 +207,7 @@ def _help_all() -> Option:
     return Option(
         ["--help-all"],
         is_flag=True,
+        negatable=False,
         is_eager=True,
         expose_value=False,
         callback=show,

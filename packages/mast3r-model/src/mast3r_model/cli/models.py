@@ -54,7 +54,13 @@ def info(context: CommandContext, model: str, offline: bool) -> None:
         context.say(f"  {name} = {value!r}")
 
 
-@command("download", examples=["mast3r models download DUSt3R_ViTLarge_BaseDecoder_512_dpt"])
+@command(
+    "download",
+    examples=[
+        "mast3r models download MASt3R_ViTLarge_BaseDecoder_512_catmlpdpt_metric",
+        "mast3r models download naver/DUSt3R_ViTLarge_BaseDecoder_512_dpt",
+    ],
+)
 @argument("model", shell_complete=complete_model, help="Preset or hub id.")
 def download(context: CommandContext, model: str) -> None:
     """Fetch a checkpoint from the Hugging Face hub, or a newer version of it; print its folder."""
@@ -64,6 +70,7 @@ def download(context: CommandContext, model: str) -> None:
         folder = fetch(model)
     context.result(path=folder)
     context.say(str(folder))
+    context.note(f"next: mast3r models info {model}")
 
 
 @command("path", examples=["mast3r models path nano", 'ls "$(mast3r models path nano)"'])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import click
@@ -21,17 +21,26 @@ LAST_SECTIONS = ("Output", "Model and device", "Common")
 
 
 class Option(click.Option):
-    """A click option with a heading.
+    """A click option with a heading; a flag ``--x`` can also be given as ``--no-x``, against a settings file.
 
     Args:
         section: the heading in ``--help``: "Input", "Pairs", "Quality", "Output", or the command's own.
         rare: show it only under ``--help-all``.
+        negatable: whether a flag has the ``--no-x``.
     """
 
     def __init__(
-        self, *declarations: Any, section: str = "Options", rare: bool = False, **settings: Any
+        self,
+        declarations: Sequence[str],
+        *positional: Any,
+        section: str = "Options",
+        rare: bool = False,
+        negatable: bool = True,
+        **settings: Any,
     ) -> None:
-        super().__init__(*declarations, **settings)
+        if negatable and settings.get("is_flag"):
+            declarations = [_with_opposite(declaration) for declaration in declarations]
+        super().__init__(declarations, *positional, **settings)
         self.section = section
         self.rare = rare
 
@@ -42,6 +51,12 @@ class Option(click.Option):
             if own:
                 return own
         return super().resolve_envvar_value(ctx)
+
+
+def _with_opposite(declaration: str) -> str:
+    """``--x`` as click's ``--x/--no-x``; short spellings, names and pairs stay as they are."""
+    plain = declaration.startswith("--") and "/" not in declaration
+    return f"{declaration}/--no-{declaration.removeprefix('--')}" if plain else declaration
 
 
 class Argument(click.Argument):

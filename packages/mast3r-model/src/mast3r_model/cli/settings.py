@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,11 @@ import click
 from click.core import ParameterSource
 
 from mast3r_model.errors import ConfigError
-from mast3r_model.plugins import suggestion
+from mast3r_model.plugins import registry, suggestion
+
+from .catalog import missing_commands
+
+LOGGER = logging.getLogger("mast3r.cli")
 
 _ORIGINS = "mast3r_model.cli.origins"
 
@@ -38,7 +43,9 @@ def load_defaults(context: click.Context, words: Sequence[str], config: Path | N
     user_file = user_settings_file()
     for path in [user_file if user_file.is_file() else None, config]:
         if path is not None:
-            found = _options(context, _table(read_settings(path), words, path), path)
+            tables = read_settings(path)
+            _warn_about_unknown_commands(tables, words, path)
+            found = _options(context, _table(tables, words, path), path)
             values.update(found)
             origins.update(dict.fromkeys(found, str(path)))
     context.default_map = values
@@ -104,6 +111,18 @@ def _table(tables: Mapping[str, Any], words: Sequence[str], path: Path) -> Mappi
     if not isinstance(found, Mapping):
         raise ConfigError(f"settings file {path}: {'.'.join(words)} is not a table")
     return found
+
+
+def _warn_about_unknown_commands(tables: Mapping[str, Any], words: Sequence[str], path: Path) -> None:
+    """Say that a table is for no command: no error, because other installations may share the file."""
+    known = {
+        words[0],
+        *(name.partition(" ")[0] for name in (*registry("commands"), *missing_commands(set()))),
+    }
+    for name in tables:
+        if name.partition(" ")[0] not in known:
+            hint = suggestion(name, known)
+            LOGGER.warning("settings file %s: no command %r%s", path, name, f", {hint}" if hint else "")
 
 
 def _options(context: click.Context, table: Mapping[str, Any], path: Path) -> dict[str, object]:
