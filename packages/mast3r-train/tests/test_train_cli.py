@@ -105,6 +105,30 @@ def test_wrong_flags(words: list[str], code: int, message: str, capsys: pytest.C
     assert "Traceback" not in error
 
 
+def test_an_output_folder_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Found before anything is built, so the data need not exist."""
+    (tmp_path / "file").touch()
+    for folder in ("file", "file/runs/first"):
+        assert run(train_command, ["--train_dataset", "NoSuchSet(3)", "-o", str(tmp_path / folder)]) == 1
+        error = capsys.readouterr().err
+        assert f"cannot write to {tmp_path / 'file'}: it is no folder" in error
+        assert "give another --output_dir" in error
+
+
+def test_several_processes_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As torchrun starts them; each would write to the same files."""
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run(train_command, ["--train_dataset", "NoSuchSet(3)", "-o", str(tmp_path / "out")]) == 1
+    assert "WORLD_SIZE=2" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert run(train_command, ["--train_dataset", "NoSuchSet(3)", "-o", str(tmp_path / "out")]) == 1
+    assert "NoSuchSet" in capsys.readouterr().err
+
+
 def test_stages_of_a_recipe(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from mast3r_model import ConfigError
 
 
 @dataclass(frozen=True)
@@ -34,3 +37,18 @@ class Ranks:
     def all_true(self, flag: bool) -> bool:
         """Whether the flag is true on every process."""
         return flag
+
+
+def ranks_of_environment() -> Ranks:
+    """This process among those that a launcher such as torchrun says it started: only one works as yet.
+
+    Raises:
+        ConfigError: there are several. They would all train the same and write to the same files.
+    """
+    world_size = os.environ.get("WORLD_SIZE", "1")
+    if "RANK" in os.environ and world_size != "1":
+        raise ConfigError(
+            f"training works in one process, but the environment has WORLD_SIZE={world_size}",
+            hint="start it without torchrun, or with --nproc-per-node 1; --accum_iter makes larger batches",
+        )
+    return Ranks()

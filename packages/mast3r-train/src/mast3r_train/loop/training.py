@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mast3r_model import ConfigError, Precision, cpu_threads, resolve_precision
+from mast3r_model import ConfigError, OutputError, Precision, cpu_threads, resolve_precision
 from mast3r_train.config import TrainConfig
 from mast3r_train.loop.averaging import AveragedWeights
 from mast3r_train.loop.building import (
@@ -38,7 +39,7 @@ from mast3r_train.loop.loading import PairLoader
 from mast3r_train.loop.logs import RunLog
 from mast3r_train.loop.nan_guard import NotFiniteError, keep_evidence
 from mast3r_train.loop.optimizer import make_optimizer
-from mast3r_train.loop.ranks import Ranks
+from mast3r_train.loop.ranks import Ranks, ranks_of_environment
 from mast3r_train.loop.run import EpochPlan, Stats, run_epochs
 from mast3r_train.loop.schedule import CosineSchedule
 
@@ -101,7 +102,10 @@ def train(
     """
     stop = stop or StopRequest.after_minutes(config.max_minutes)
     with cpu_threads(config.threads):
-        parts = build_parts(config, Ranks())
+        ranks = ranks_of_environment()
+        if not config.dry_run:
+            _check_folder(Path(config.output_dir))
+        parts = build_parts(config, ranks)
         if config.dry_run:
             return dry_run(parts)
         return run_training(config, parts, stop=stop, on_step=on_step)
@@ -194,6 +198,18 @@ def run_training(
     return TrainingResult(
         completed, run.final_checkpoint if completed else last, run.pairs_seen, run.seconds / 3600
     )
+
+
+def _check_folder(folder: Path) -> None:
+    """The output folder must be there, or somebody must be able to make it.
+
+    Raises:
+        OutputError: neither.
+    """
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        reason = "it may not be written to" if nearest.is_dir() else "it is no folder"
+        raise OutputError(f"cannot write to {nearest}: {reason}", "give another --output_dir")
 
 
 def dry_run(parts: TrainingParts) -> TrainingResult:
