@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -60,6 +61,49 @@ def test_loss() -> None:
 
 
 @pytest.mark.usefixtures("_registered")
+def test_dataset() -> None:
+    pytest.importorskip("mast3r_train")
+    pairs = parse_expression("6 @ SlidingWall(n=4, resolution=(32, 16))").build(["datasets"])
+    assert len(pairs) == 6  # type: ignore[arg-type]
+    first, second = pairs[3, 0]  # type: ignore[index]
+    (x1, y1), (x2, y2) = first["corres"].T, second["corres"].T
+    assert (x1 > x2).all()
+    assert torch.equal(first["img"][:, y1, x1], second["img"][:, y2, x2])
+    np.testing.assert_allclose(first["pts3d"][y1, x1], second["pts3d"][y2, x2], atol=1e-5)
+    local = first["pts3d"][y1, x1] - second["camera_pose"][:3, 3]
+    projected = local @ second["camera_intrinsics"].T
+    np.testing.assert_allclose(projected[:, :2] / projected[:, 2:], second["corres"], atol=1e-3)
+    again = pairs[3, 0][0]  # type: ignore[index]
+    assert torch.equal(again["img"], first["img"])
+    assert again["rng"] == first["rng"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_registered")
+def test_example_trains(tmp_path: Path) -> None:
+    pytest.importorskip("mast3r_train")
+    model = (
+        "AsymmetricCroCo3DStereo(pos_embed='RoPE100', img_size=(32, 32), head_type='token-mlp', enc_embed_dim=32, "
+        "enc_depth=1, enc_num_heads=2, dec_embed_dim=32, dec_depth=1, dec_num_heads=2, landscape_only=False)"
+    )
+    flags = {
+        "train_dataset": "4 @ SlidingWall(n=4, resolution=(32, 16))",
+        "test_dataset": "2 @ SlidingWall(n=2, resolution=(32, 16), seed=1)",
+        "model": model,
+        "train_criterion": "ConfLoss(Regr3D(Huber(delta=0.2)), alpha=0.2)",
+        "test_criterion": "Regr3D(Huber(delta=0.2))",
+        "batch_size": "2",
+        "epochs": "1",
+        "num_workers": "0",
+        "device": "cpu",
+        "output_dir": str(tmp_path),
+    }
+    words = [word for name, value in flags.items() for word in (f"--{name}", value)]
+    assert run(root(), ["train", *words]) == 0
+    assert (tmp_path / "checkpoint-final.pth").is_file()
+
+
+@pytest.mark.usefixtures("_registered")
 def test_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(root(), ["hello", "Ada", "--times", "2"]) == 0
     assert capsys.readouterr().out == "hello Ada\nhello Ada\n"
@@ -80,7 +124,8 @@ def test_installed_into_a_fresh_environment(tmp_path: Path) -> None:
     line = [str(environment / "bin" / "mast3r"), "plugins", "--json"]
     done = subprocess.run(line, capture_output=True, text=True, check=True)
     registered = json.loads(done.stdout)["result"]["registered"]
-    for kind, name in [("heads", "token-mlp"), ("losses", "Huber"), ("commands", "hello")]:
+    named = {"heads": "token-mlp", "datasets": "SlidingWall", "losses": "Huber", "commands": "hello"}
+    for kind, name in named.items():
         assert registered[kind][name]["plugin"] == "mast3r-example-plugin"
     greeting = subprocess.run(
         [str(environment / "bin" / "mast3r"), "hello"], capture_output=True, text=True, check=True

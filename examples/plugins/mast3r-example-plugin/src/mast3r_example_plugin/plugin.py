@@ -13,6 +13,11 @@ def mast3r_heads() -> Mapping[str, str]:
 
 
 @hookimpl
+def mast3r_datasets() -> Mapping[str, str]:
+    return {"SlidingWall": "mast3r_example_plugin.datasets:SlidingWall"}
+
+
+@hookimpl
 def mast3r_losses() -> Mapping[str, str]:
     return {"Huber": "mast3r_example_plugin.losses:Huber"}
 
