@@ -26,6 +26,8 @@ PUBLIC = {
     "extract_correspondences",
     "extract_correspondences_nonsym",
     "fast_reciprocal_NNs",
+    "find_masks",
+    "find_photos",
     "match_coarse_to_fine",
     "match_confident_pixels",
     "match_images",

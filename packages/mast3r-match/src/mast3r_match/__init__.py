@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .correspondences import match_confident_pixels as match_confident_pixels
     from .correspondences import match_maps as match_maps
     from .correspondences import match_symmetric as match_symmetric
+    from .inputs import find_masks as find_masks
+    from .inputs import find_photos as find_photos
     from .matches import Matches as Matches
     from .matching import match_images as match_images
     from .matching import match_pairs as match_pairs
@@ -63,6 +65,8 @@ _MODULE_OF = {
     "extract_correspondences": "upstream",
     "extract_correspondences_nonsym": "upstream",
     "fast_reciprocal_NNs": "upstream",
+    "find_masks": "inputs",
+    "find_photos": "inputs",
     "match_coarse_to_fine": "coarse_to_fine",
     "match_confident_pixels": "correspondences",
     "match_images": "matching",
