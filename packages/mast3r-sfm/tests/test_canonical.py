@@ -86,7 +86,7 @@ def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(InputError, match="blocks of 8"):
         CanonicalAccumulator((30, 48), 8)
     accumulator = CanonicalAccumulator((32, 48), 8)
-    with pytest.raises(InputError, match="no canonical view|without any prediction"):
+    with pytest.raises(InputError, match="without any prediction"):
         accumulator.finish()
     with pytest.raises(InputError, match="was added to an image"):
         accumulator.add(torch.ones(16, 16, 3), torch.ones(16, 16))

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from sparse_goldens import Goldens, GoldenScene  # noqa: E402
+from sparse_goldens import Goldens, GoldenScene
 
-from mast3r_match import Correspondences  # noqa: E402
-from mast3r_model import InputError  # noqa: E402
-from mast3r_sfm.sparse import CameraPriors, build_problem  # noqa: E402
+from mast3r_match import Correspondences
+from mast3r_model import InputError
+from mast3r_sfm.sparse import CameraPriors, build_problem
 
 
 @pytest.mark.parametrize("name", ["noisy", "shared", "exact"])

@@ -37,7 +37,7 @@ class CanonicalView:
     """
 
     shape: tuple[int, int]
-    principal_point: Float[Tensor, "2"]
+    principal_point: Float[Tensor, " 2"]
     focal: float
     focal_log_std: float
     pts3d: Float[Tensor, "h w 3"]
@@ -63,7 +63,7 @@ class CanonicalAccumulator:
         subsample: int = 8,
         *,
         mode: CanonicalMode = "avg-angle",
-        principal_point: Float[Tensor, "2"] | None = None,
+        principal_point: Float[Tensor, " 2"] | None = None,
     ) -> None:
         self._sums = CanonicalSums(shape, subsample, mode)
         self._log_focals: list[float] = []
@@ -88,8 +88,8 @@ class CanonicalAccumulator:
         """
         if tuple(conf.shape) != self._sums.shape or tuple(pts3d.shape) != (*self._sums.shape, 3):
             raise InputError(
-                f"a prediction of shapes {tuple(pts3d.shape)} and {tuple(conf.shape)} was added to an image of "
-                f"height and width {self._sums.shape}"
+                f"a prediction of shapes {tuple(pts3d.shape)} and {tuple(conf.shape)} was added to an image "
+                f"of height and width {self._sums.shape}"
             )
         pts3d, conf = pts3d.float(), conf.float()
         self._sums.add(pts3d[None], conf[None])

@@ -1,4 +1,4 @@
-"""Anchors: one free depth per block of pixels, and how every pixel hangs on its anchor (spec 30 section 4.3)."""
+"""Anchors: one free depth per block, and how every pixel hangs on its anchor (spec 30 section 4.3)."""
 
 from __future__ import annotations
 

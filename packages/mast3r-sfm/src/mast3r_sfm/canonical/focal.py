@@ -25,7 +25,7 @@ def field_of_view_focal(shape: tuple[int, int], field_of_view: float = 60.0) -> 
 
 def estimate_focal(
     pts3d: Float[Tensor, "h w 3"],
-    principal_point: Float[Tensor, "2"],
+    principal_point: Float[Tensor, " 2"],
     *,
     mode: FocalMode = "weiszfeld",
     conf: Float[Tensor, "h w"] | None = None,
@@ -37,8 +37,8 @@ def estimate_focal(
     Args:
         pts3d: points in the camera's frame, one per pixel.
         principal_point: (x, y) in pixels, integers at pixel centres.
-        mode: ``weiszfeld`` (least sum of distances, unweighted, as upstream), ``median`` (of all per-coordinate
-            ratios, as upstream), or ``robust`` (least sum of distances weighted by ``conf``, started from a
+        mode: ``weiszfeld`` (least sum of distances, unweighted, as upstream), ``median`` (of all ratios per
+            coordinate, as upstream), or ``robust`` (least sum of distances weighted by ``conf``, started from a
             weighted median, points at or behind the camera and steep rays left out).
         conf: weights of the robust mode, at least 0.
         min_focal: lower bound, as a multiple of the focal of a 60 degree field of view.

@@ -1,4 +1,4 @@
-"""Sparse global alignment: from matches and canonical views to cameras and depths (spec 30 sections 5 to 7)."""
+"""Sparse global alignment: from matches and canonical views to cameras and depths (spec 30, 5 to 7)."""
 
 from .build import CrossPointmap as CrossPointmap
 from .build import build_problem as build_problem

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from mast3r_match import Correspondences
 from mast3r_model import InputError
+from mast3r_sfm.canonical import CanonicalView, anchors_of_pixels
 
-from ..canonical import CanonicalView, anchors_of_pixels
 from .problem import SparseProblem
 
 
@@ -38,7 +38,7 @@ class CrossPointmap:
         subsample: int = 8,
         at: Literal["center", "corner"] = "center",
     ) -> CrossPointmap:
-        """Sample a pointmap at the blocks' centres, where anchors live (or at the top left corner, as upstream)."""
+        """Sample a pointmap at the blocks' centres, where anchors live, or at their corners as upstream."""
         start = subsample // 2 if at == "center" else 0
         return cls(
             pts3d[start::subsample, start::subsample].reshape(-1, 3).float().clone(),
@@ -57,21 +57,21 @@ def build_problem(
 ) -> SparseProblem:
     """Gather all matches into flat tensors.
 
-    Pairs without matches, pairs of an image with itself, and a pair seen a second time (in either order) are left
-    out; the order of the others is kept.
+    Pairs without matches, pairs of an image with itself, and a pair seen a second time (in either order)
+    are left out; the order of the others is kept.
 
     Args:
         views: canonical view of every image.
         pairs: images of each pair.
         correspondences: matches of each pair, network pixels.
-        cross_pointmaps: by (image, frame): the pointmap of ``image`` in the frame of ``frame``; only those of pairs
-            that fail ``matching_conf_thr`` are used. Without them such pairs are ignored by the losses.
+        cross_pointmaps: by (image, frame): the pointmap of ``image`` in the frame of ``frame``; only those of
+            pairs that fail ``matching_conf_thr`` are used. Without them the losses ignore such pairs.
         matching_conf_thr: a pair is matched if its best confidence is above this (upstream: 5; its demo: 0).
         min_conf_thr: matches at or below this are dropped, unless it is 0.
 
     Raises:
-        InputError: numbers of pairs and correspondences differ, a pair names an unknown image, the views differ in
-            subsample, or a match lies outside its image.
+        InputError: numbers of pairs and correspondences differ, a pair names an unknown image, the views
+            differ in subsample, or a match lies outside its image.
     """
     if len(pairs) != len(correspondences):
         raise InputError(

@@ -26,8 +26,8 @@ class CameraPriors:
         cam2world: (N, 4, 4) pose, or NaN; the poses given define the world's frame and scale.
         rotation_sigma: (N,) standard deviation in radians.
         translation_sigma: (N,) standard deviation of the camera's centre, in units of the world.
-        intrinsics_group: (N,) int64; images of one group share the focal, and the principal point as a fraction
-            of their size. By default every image is its own group.
+        intrinsics_group: (N,) int64; images of one group share the focal, and the principal point as a
+            fraction of their size. By default every image is its own group.
     """
 
     focal: Float[Tensor, " N"]
