@@ -152,8 +152,11 @@ def learner_of(case: dict[str, Any], data: Mapping[str, np.ndarray]) -> Learner:
     )
 
 
-def test_training_and_testing_epochs(case: tuple[dict[str, Any], dict[str, np.ndarray]]) -> None:
+def test_training_and_testing_epochs(
+    case: tuple[dict[str, Any], dict[str, np.ndarray]], caplog: pytest.LogCaptureFixture
+) -> None:
     expected, data = case
+    caplog.set_level("INFO", "mast3r.train")
     learner = learner_of(expected, data)
     args = expected["args"]
     schedule = CosineSchedule(args["lr"], args["min_lr"], args["warmup_epochs"], args["epochs"])
@@ -178,6 +181,8 @@ def test_training_and_testing_epochs(case: tuple[dict[str, Any], dict[str, np.nd
         str(number): float(state["step"]) for number, state in learner.optimizer.state_dict()["state"].items()
     }
     assert steps == expected["optimizer_state_steps"]
+    # Five micro-batches, two an update: said once, not every epoch.
+    assert caplog.text.count("that fill no update and are lost: 1") == 1
 
 
 def test_a_loss_that_is_not_finite_stops(case: tuple[dict[str, Any], dict[str, np.ndarray]]) -> None:

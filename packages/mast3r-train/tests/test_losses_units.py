@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from mast3r_model import registry
 from mast3r_train.losses import L21, APLoss, InfoNCE, L21Loss, PointNormalization
 from mast3r_train.losses.infonce import log_sums
 from mast3r_train.losses.normalization import joint_center, joint_depth, joint_scale, log_scaled
@@ -106,6 +107,16 @@ def test_average_precision(tensors: Mapping[str, torch.Tensor], numbers: Mapping
         desc2 = tensors["nce.d2_more" if case["negatives"] else "nce.d2"]
         precision = criterion(tensors["nce.d1"], desc2, tensors["nce.valid"])
         assert_close(precision, torch.tensor(case["ap"]).flatten(), rtol=1e-5, atol=0, msg=str(case))
+
+
+def test_masked_mse_under_its_registered_name(
+    tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, Any]
+) -> None:
+    masked_mse = registry("losses")["MaskedMSE"]
+    patches = tensors["mse.pred"], tensors["mse.mask"].bool(), tensors["mse.target"]
+    for case in numbers["masked_mse"]:
+        loss = masked_mse(norm_pix_loss=case["norm_pix_loss"], masked=case["masked"])(*patches)
+        assert_close(loss, torch.tensor(case["loss"]), rtol=1e-5, atol=0, msg=str(case))
 
 
 def test_ties_of_average_precision() -> None:

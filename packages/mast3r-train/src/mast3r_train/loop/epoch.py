@@ -148,8 +148,8 @@ def train_one_epoch(
         )
         if last_of_update and observer.after_update(EpochPosition(epoch, step + 1, steps, meters.state())):
             return None
-    if steps % learner.accum_iter:
-        LOGGER.debug("the last %d micro-batches of the epoch fill no update", steps % learner.accum_iter)
+    if epoch == 0 and (rest := steps % learner.accum_iter):
+        LOGGER.info("micro-batches at the end of every epoch that fill no update and are lost: %d", rest)
     return meters.averages(ranks)
 
 
