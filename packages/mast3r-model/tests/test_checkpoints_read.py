@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import huggingface_hub
 import pytest
 import torch
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from mast3r_model import ModelConfig, hookimpl, registry, temporary_plugin
@@ -84,7 +87,9 @@ def test_foreign_classes_need_explicit_trust(tmp_path: Path) -> None:
         read_pth(path)
 
 
-@pytest.mark.parametrize("name", ["missing", "empty", "text", "cut", "cut archive", "list", "not tensors"])
+@pytest.mark.parametrize(
+    "name", ["missing", "empty", "text", "a word", "cut", "cut archive", "list", "not tensors"]
+)
 def test_damaged_files_are_named(name: str, tmp_path: Path, goldens: Goldens) -> None:
     path = tmp_path / "weights.pth"
     whole = goldens("model/dust3r_linear.pth").read_bytes()
@@ -96,6 +101,7 @@ def test_damaged_files_are_named(name: str, tmp_path: Path, goldens: Goldens) ->
         content = {
             "empty": b"",
             "text": b"hello " * 50,
+            "a word": b"text\n",
             "cut": whole[: len(whole) // 2],
             "cut archive": whole[:-9],
         }
@@ -104,6 +110,37 @@ def test_damaged_files_are_named(name: str, tmp_path: Path, goldens: Goldens) ->
         load_model(path, device="cpu")
     assert not isinstance(error.value, UnsafeCheckpointError)
     assert "\n" not in str(error.value)
+
+
+@pytest.fixture(scope="module")
+def small_files(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """A checkpoint of each layout, of a few hundred bytes to a few thousand."""
+    folder = tmp_path_factory.mktemp("small")
+    content = {"model": {"a.weight": torch.ones(3)}, "args": argparse.Namespace(model="CroCoNet()")}
+    torch.save(content, folder / "archive.pth")
+    torch.save(content, folder / "old.pth", _use_new_zipfile_serialization=False)
+    save_file({"a.weight": torch.ones(3)}, folder / "a.safetensors")
+    return [path.read_bytes() for path in sorted(folder.iterdir())]
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_no_bytes_break_the_reader(
+    data: st.DataObject, small_files: list[bytes], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Whatever a file holds: it is read, or refused by our own error."""
+    content = data.draw(
+        st.binary(max_size=60) | st.text(max_size=30).map(str.encode) | st.sampled_from(small_files)
+    )
+    if len(content) > 100:
+        at = data.draw(st.integers(0, len(content) - 1))
+        content = (
+            content[:at] + data.draw(st.binary(max_size=8)) + content[at + data.draw(st.integers(0, 8)) :]
+        )
+    path = tmp_path_factory.getbasetemp() / "fuzzed.pth"
+    path.write_bytes(content)
+    with suppress(CheckpointError):
+        read_checkpoint(path)
 
 
 def test_damaged_folders_are_named(tmp_path: Path, goldens: Goldens) -> None:

@@ -145,8 +145,10 @@ def read_pth(
             raise CheckpointError(f"no such checkpoint: {path}", hint="check the path") from None
         except PermissionError:
             raise CheckpointError(f"no permission to read {path}") from None
-        # A cut archive, a cut pickle, or no archive at all, in the words of several libraries.
-        except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        except MemoryError:
+            raise
+        # A cut archive, a cut pickle, or bytes that are neither: the unpickler stumbles in ever other ways.
+        except Exception as error:
             raise _damaged(path, error) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a dictionary of tensors")
@@ -189,7 +191,7 @@ def _globals_of_pickles(path: Path) -> set[str]:
                         names.add(".".join(texts[-2:]))
                     elif isinstance(argument, str):
                         texts.append(argument)
-            except ValueError:  # the end, or raw tensor data, or no pickle at all: what was seen counts
+            except Exception:  # the end, or raw tensor data, or no pickle at all: what was seen counts
                 return names
 
 

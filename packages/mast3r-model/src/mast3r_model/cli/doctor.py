@@ -41,6 +41,7 @@ def doctor(context: CommandContext, self_test: bool) -> None:
             "os": platform.platform(),
             "machine": platform.machine(),
             "cpus": os.cpu_count(),
+            "torch built for": _torch_build(),
         },
         "devices": _devices(),
         "rotary embedding": _rotary_embedding(),
@@ -90,6 +91,12 @@ def run_self_test(name: str = "nano") -> dict[str, object]:
         "load_seconds": round(loaded - started, 3),
         "predict_seconds": round(time.perf_counter() - loaded, 3),
     }
+
+
+def _torch_build() -> str:
+    import torch
+
+    return f"CUDA {torch.version.cuda}" if torch.version.cuda else "no CUDA"
 
 
 def _devices() -> dict[str, object]:

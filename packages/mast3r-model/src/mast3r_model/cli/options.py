@@ -212,7 +212,7 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
     """
     occupied = path.is_file() or (path.is_dir() and any(path.iterdir()))
     if occupied and not overwrite:
-        raise OutputError(f"{path} exists already", "give another --output, or --overwrite")
+        raise OutputError(f"{path} exists already", "choose another name, or give --overwrite")
 
 
 def _one_model(model: str, weights: str | None, model_name: str | None) -> str:
