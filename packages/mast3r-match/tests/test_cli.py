@@ -102,8 +102,19 @@ def test_two_photos(mast3r_match: Callable[..., Ran], workplace: Path) -> None:
 
 
 def test_the_same_command_again_is_fine_another_one_is_not(mast3r_match: Callable[..., Ran]) -> None:
-    assert mast3r_match("a.png", "b.png").code == 0
-    assert mast3r_match("a.png", "b.png").code == 0
+    first = mast3r_match("a.png", "b.png")
+    assert first.code == 0
+    assert "next: the same command with --viz matches.png draws the matches" in first.err
+    again = mast3r_match("a.png", "b.png", "--viz", "matches.png")
+    assert again.code == 0
+    assert "next:" not in again.err
+    assert mast3r_match("a.png", "b.png", "--viz", "matches.png").code == 0
+    os.utime("c.png", (0, 0))
+    for other in ("c.png", "a.png"):  # somebody's picture, and the photo itself
+        before = Path(other).read_bytes()
+        assert mast3r_match("a.png", "b.png", "--viz", other).code == 1
+        assert Path(other).read_bytes() == before
+    assert mast3r_match("a.png", "b.png", "--viz", "a.png", "--overwrite").code == 1
     for words in (
         ["a.png", "c.png"],
         ["a.png", "b.png", "--subsample", "4"],

@@ -60,6 +60,26 @@ def test_given_seeds(golden: dict[str, np.ndarray], tolerance: int) -> None:
     np.testing.assert_array_equal(xy2, golden[f"xy2_init_tol{tolerance}"])
 
 
+def test_below_one_pixel_means_the_same_pixel(golden: dict[str, np.ndarray]) -> None:
+    """The tolerance is strict, so 1 is 0 for given seeds."""
+    seeds = (golden["init_x"], golden["init_y"])
+    xy1, xy2 = fast_reciprocal_NNs(
+        golden["desc1"], golden["desc2"], seeds, pixel_tol=1, device="cpu", dist="dot"
+    )
+    np.testing.assert_array_equal(xy1, golden["xy1_init_tol0"])
+    np.testing.assert_array_equal(xy2, golden["xy2_init_tol0"])
+
+
+def test_a_step_with_a_tolerance_is_its_grid_as_seeds(golden: dict[str, np.ndarray]) -> None:
+    """Upstream crashes there (spec 20 section 9)."""
+    maps = golden["desc1"], golden["desc2"]
+    y, x = np.mgrid[4 : maps[0].shape[0] : 8, 4 : maps[0].shape[1] : 8]
+    expected = fast_reciprocal_NNs(*maps, (x.ravel(), y.ravel()), pixel_tol=3, device="cpu", dist="dot")
+    found = fast_reciprocal_NNs(*maps, 8, pixel_tol=3, device="cpu", dist="dot")
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_without_a_metric_the_cpu_takes_a_kd_tree(golden: dict[str, np.ndarray]) -> None:
     xy1, xy2 = fast_reciprocal_NNs(golden["desc1"], golden["desc2"], 8, device="cpu", workers=1)
     np.testing.assert_array_equal(xy1, golden["xy1_kdtree_s8"])

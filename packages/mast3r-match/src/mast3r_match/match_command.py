@@ -243,10 +243,9 @@ def _report(work: _Work, outcomes: Sequence[PairOutcome]) -> None:
     written = [path for outcome in outcomes for path in (outcome.output, outcome.viz) if path is not None]
     shown = written if len(written) <= 2 else sorted({path.parent for path in written})
     context.note("written: " + ", ".join(map(str, shown)))
-    if work.request.viz is None and len(outcomes) == 1:
-        context.note(
-            f"next: mast3r match {outcomes[0].image0} {outcomes[0].image1} --viz matches.png --overwrite"
-        )
+    if work.request.viz is None:
+        seen = "matches.png draws the matches" if len(outcomes) == 1 else "pictures/ draws all matches"
+        context.note(f"next: the same command with --viz {seen}")
 
 
 def read_intrinsics(path: Path) -> np.ndarray:

@@ -70,13 +70,15 @@ def output_places(request: MatchRequest, wanted: PhotoPairs) -> dict[tuple[int, 
     """Files for every pair.
 
     Raises:
-        InputError: a file name for many pairs, or a suffix that no format has.
+        InputError: a file name for many pairs, a suffix that no format has, or a picture in place of a photo.
     """
     if len(wanted.pairs) == 1:
         output = request.output or Path("matches.npz")
         if output.is_dir() or not output.suffix:
             output = output / f"{_pair_name(wanted, wanted.pairs[0])}.npz"
         checked_suffix(output)
+        if request.viz is not None and request.viz.exists():
+            _refuse_to_draw_over(request.viz, [*wanted.photos, *request.masks])
         return {wanted.pairs[0]: OutputPlace(output, request.viz)}
     folder = request.output or Path("matches")
     for flag, path in (("--output", folder), ("--viz", request.viz)):
@@ -93,6 +95,14 @@ def output_places(request: MatchRequest, wanted: PhotoPairs) -> dict[tuple[int, 
         viz = None if request.viz is None else request.viz / f"{unique}.png"
         places[pair] = OutputPlace(folder / f"{unique}.npz", viz)
     return places
+
+
+def _refuse_to_draw_over(picture: Path, inputs: Sequence[Path]) -> None:
+    if any(path.exists() and picture.samefile(path) for path in inputs):
+        raise InputError(
+            f"--viz {picture} would replace a photo or mask of this pair",
+            "give the picture a name of its own",
+        )
 
 
 def made_with(
@@ -135,11 +145,15 @@ def matches_there(
     found = {}
     for pair, place in places.items():
         there = _load(place.output)
-        if there is not None and _is_same(there, request, wanted, pair, notes[pair]):
-            found[pair] = there
-            continue
+        same = there is not None and _is_same(there, request, wanted, pair, notes[pair])
+        mine = there if same else None
+        if mine is not None:
+            found[pair] = mine
         for path in (place.output, place.viz):
-            if path is not None and path.exists():
+            if path is None or not path.exists():
+                continue
+            # A picture is drawn after its matches were written: an older one is of something else.
+            if mine is None or path.stat().st_mtime < place.output.stat().st_mtime:
                 raise OutputError(f"{path} exists already", "give another name, or --overwrite")
     return found
 
