@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -330,11 +329,9 @@ def test_the_official_size_loads_lean_and_fast(tmp_path: Path) -> None:
     assert seconds < 5
 
 
-def test_loading_does_not_initialise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loading_does_not_initialise(tmp_path: Path) -> None:
     model = small_mast3r()
     model.save_pretrained(tmp_path)
     state = torch.random.get_rng_state()
-    started = time.perf_counter()
     load_model(tmp_path, device="cpu")
-    assert time.perf_counter() - started < 5
     assert torch.equal(torch.random.get_rng_state(), state)
