@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -45,6 +47,14 @@ class TwoViewPrediction:
     conf_01: Float[Tensor, "h0 w0"]
     matches: Correspondences
 
+    @classmethod
+    def from_maps(
+        cls, images: tuple[int, int], maps: Mapping[str, Tensor], matches: Correspondences
+    ) -> TwoViewPrediction:
+        """From the eight maps by name, and more names that do not count."""
+        fields: dict[str, Any] = {name: maps[name] for name in MAPS}
+        return cls(image0=images[0], image1=images[1], **fields, matches=matches)
+
     @property
     def score(self) -> float:
         """Geometric mean of the four maps' mean confidences (spec 30 section 3.2, ``score_conf``)."""
@@ -54,18 +64,12 @@ class TwoViewPrediction:
     def to(self, device: torch.device | str) -> TwoViewPrediction:
         """The same on another device."""
         matches = self.matches
-        return TwoViewPrediction(
-            self.image0,
-            self.image1,
-            *(getattr(self, name).to(device) for name in MAPS),
-            matches=Correspondences(
-                matches.xy0.to(device), matches.xy1.to(device), matches.confidence.to(device)
-            ),
-        )
+        moved = Correspondences(matches.xy0.to(device), matches.xy1.to(device), matches.confidence.to(device))
+        maps = {name: getattr(self, name).to(device) for name in MAPS}
+        return TwoViewPrediction.from_maps((self.image0, self.image1), maps, moved)
 
     def swapped(self) -> TwoViewPrediction:
-        """The same pair with the images' roles exchanged; matches keep their order."""
-        matches = self.matches
+        """The same pair with the images' roles exchanged."""
         return TwoViewPrediction(
             image0=self.image1,
             image1=self.image0,
@@ -77,9 +81,18 @@ class TwoViewPrediction:
             conf_11=self.conf_00,
             pts3d_01=self.pts3d_10,
             conf_01=self.conf_10,
-            matches=Correspondences(matches.xy1, matches.xy0, matches.confidence),
+            matches=matches_swapped(self.matches),
         )
 
 
 MAPS = ("pts3d_00", "conf_00", "pts3d_10", "conf_10", "pts3d_11", "conf_11", "pts3d_01", "conf_01")
 """The eight maps of a `TwoViewPrediction`, in the order of its fields."""
+
+
+def matches_swapped(matches: Correspondences) -> Correspondences:
+    """The same matches with the images' roles exchanged, sorted by pixel of the new image 0, then 1."""
+    (x0, y0), (x1, y1) = matches.xy1.T, matches.xy0.T
+    order = torch.arange(len(matches.xy0), device=matches.xy0.device)
+    for values in (x1, y1, x0, y0):  # the last sort decides first
+        order = order[values[order].argsort(stable=True)]
+    return Correspondences(matches.xy1[order], matches.xy0[order], matches.confidence[order])

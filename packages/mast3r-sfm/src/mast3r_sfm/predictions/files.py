@@ -1,0 +1,187 @@
+"""Features and predictions as safetensors bytes: packed, read back, checked."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from mast3r_match import Correspondences
+from mast3r_model import EncodedImage
+
+from .keys import FORMAT_VERSION
+from .options import StorageDtype
+from .records import MAPS, TwoViewPrediction, matches_swapped
+
+FORMAT = "mast3r predictions"
+
+HALF_TOLERANCE = 2.0**-10
+"""Largest change of a value, relative to its size, for which a map is kept in half precision."""
+
+RecordKind = Literal["features", "pair"]
+
+_MATCHES = ("xy0", "xy1", "match_confidence")
+
+
+class BrokenRecordError(Exception):
+    """A file that does not hold what its name says."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A file of the cache, not yet written.
+
+    Attributes:
+        kind: what it holds.
+        key: what it was computed from.
+        data: the file's content.
+    """
+
+    kind: RecordKind
+    key: str
+    data: bytes
+
+
+def pack_features(features: EncodedImage, key: str) -> Record:
+    """An image's features, exactly as they are."""
+    tensors = {"tokens": features.tokens, "positions": features.positions}
+    tensors |= {f"local{index}": feature_map for index, feature_map in enumerate(features.local or ())}
+    height, width = features.image_shape
+    notes = {
+        "shape": f"{height} {width}",
+        "local": str(-1 if features.local is None else len(features.local)),
+    }
+    return Record("features", key, _pack("features", key, tensors, notes))
+
+
+def read_features(path: Path, key: str) -> EncodedImage:
+    """What `pack_features` packed.
+
+    Raises:
+        BrokenRecordError: the file is damaged or another one.
+    """
+    tensors, notes = _read(path, "features", key, None)
+    height, width = map(int, notes["shape"].split())
+    count = int(notes["local"])
+    local = None if count < 0 else tuple(tensors[f"local{index}"] for index in range(count))
+    return EncodedImage(tensors["tokens"], tensors["positions"], local, (height, width))
+
+
+def pack_pair(prediction: TwoViewPrediction, key: str, first: str, storage: StorageDtype) -> Record:
+    """A pair's prediction.
+
+    Args:
+        prediction: of the pair.
+        key: of the pair.
+        first: identity of image 0, because the key is the same for both orders.
+        storage: precision of the maps.
+    """
+    tensors = {name: getattr(prediction, name) for name in MAPS}
+    if storage == "fp16":
+        tensors = {name: half_if_close(values) for name, values in tensors.items()}
+    matches = prediction.matches
+    tensors |= {
+        "xy0": matches.xy0.to(torch.int16),
+        "xy1": matches.xy1.to(torch.int16),
+        "match_confidence": matches.confidence,
+    }
+    return Record("pair", key, _pack("pair", key, tensors, {"first": first}))
+
+
+def read_pair(path: Path, key: str, first: str, pair: tuple[int, int]) -> TwoViewPrediction:
+    """What `pack_pair` packed, turned so that the image of identity `first` is image 0.
+
+    Args:
+        path: the file.
+        key: what it should hold.
+        first: identity of the image that is to be image 0.
+        pair: numbers to give to the two images.
+
+    Raises:
+        BrokenRecordError: the file is damaged or another one.
+    """
+    tensors, notes = _read(path, "pair", key, None)
+    maps = {name: tensors[name].float() for name in MAPS}
+    if notes["first"] == first:
+        return TwoViewPrediction.from_maps(pair, maps, _matches(tensors))
+    return TwoViewPrediction.from_maps((pair[1], pair[0]), maps, _matches(tensors)).swapped()
+
+
+def read_matches(path: Path, key: str, first: str) -> Correspondences:
+    """Only a pair's matches: a hundredth of the file; see `read_pair`."""
+    tensors, notes = _read(path, "pair", key, _MATCHES)
+    matches = _matches(tensors)
+    return matches if notes["first"] == first else matches_swapped(matches)
+
+
+def check_header(path: Path, kind: RecordKind, key: str) -> Literal[True]:
+    """That a file is whole and holds what it should, by its size and header, without reading it all.
+
+    Raises:
+        BrokenRecordError: it does not.
+    """
+    _read(path, kind, key, ())
+    return True
+
+
+def half_if_close(values: Tensor) -> Tensor:
+    """Values in half precision, or as they are where that would change one of them too much.
+
+    Points (.., 3) are measured as vectors: no point may move by more than `HALF_TOLERANCE` of its distance.
+    """
+    half = values.half()
+    wide = half.float()
+    error, size = (wide - values).abs(), values.abs()
+    if values.ndim == 3:
+        error, size = (
+            torch.linalg.vector_norm(wide - values, dim=-1),
+            torch.linalg.vector_norm(values, dim=-1),
+        )
+    # Values that are not finite stay what they are in half precision as well.
+    close = (error <= HALF_TOLERANCE * size) | ~size.isfinite()
+    return half if bool(close.all()) else values
+
+
+def _matches(tensors: Mapping[str, Tensor]) -> Correspondences:
+    return Correspondences(
+        tensors["xy0"].to(torch.int64), tensors["xy1"].to(torch.int64), tensors["match_confidence"]
+    )
+
+
+def _pack(kind: RecordKind, key: str, tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> bytes:
+    content = {name: values.detach().cpu().contiguous() for name, values in tensors.items()}
+    checks = {name: _checksum(values) for name, values in content.items()}
+    header = {"format": FORMAT, "version": str(FORMAT_VERSION), "kind": kind, "key": key}
+    return save(content, {**header, "crc32": json.dumps(checks, sort_keys=True), **notes})
+
+
+def _read(
+    path: Path, kind: RecordKind, key: str, names: Iterable[str] | None
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, "pt") as file:
+            notes = file.metadata() or {}
+            expected = {"format": FORMAT, "version": str(FORMAT_VERSION), "kind": kind, "key": key}
+            if {name: notes.get(name) for name in expected} != expected:
+                raise BrokenRecordError("holds something else")
+            checks = json.loads(notes["crc32"])
+            tensors = {name: file.get_tensor(name) for name in (checks if names is None else names)}
+        for name, values in tensors.items():
+            if _checksum(values) != checks[name]:
+                raise BrokenRecordError(f"the content of {name!r} has changed")
+    # Whatever a damaged header makes the library, JSON or a lookup raise.
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise BrokenRecordError(str(error) or type(error).__name__) from error
+    return tensors, notes
+
+
+def _checksum(values: Tensor) -> int:
+    return zlib.crc32(values.contiguous().flatten().view(torch.uint8).numpy().data)
