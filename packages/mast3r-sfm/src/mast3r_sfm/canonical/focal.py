@@ -37,9 +37,9 @@ def estimate_focal(
     Args:
         pts3d: points in the camera's frame, one per pixel.
         principal_point: (x, y) in pixels, integers at pixel centres.
-        mode: ``weiszfeld`` (least sum of distances, unweighted, as upstream), ``median`` (of all ratios per
-            coordinate, as upstream), or ``robust`` (least sum of distances weighted by ``conf``, started from a
-            weighted median, points at or behind the camera and steep rays left out).
+        mode: ``weiszfeld`` (least sum of distances, unweighted, as upstream), ``median`` (of the ratios of
+            all coordinates, as upstream), or ``robust`` (least sum of distances weighted by ``conf``, started
+            from a weighted median, points at or behind the camera and steep rays left out).
         conf: weights of the robust mode, at least 0.
         min_focal: lower bound, as a multiple of the focal of a 60 degree field of view.
         max_focal: upper bound, likewise.

@@ -67,7 +67,7 @@ class CanonicalSums:
         """The maps of everything added so far."""
         if self._sums is None:
             raise RuntimeError("no prediction was added")
-        points, weight, square, slope, radius = torch.split(self._sums, (3, 1, 1, 1, 1), -1)
+        points, weight, square, slope, radius = torch.split(self._sums, [3, 1, 1, 1, 1], -1)
         canonical = points / weight
         mean_slope = (slope / weight)[..., 0]
         if self.mode == "avg-angle":

@@ -1,0 +1,66 @@
+"""Options of the solvers (spec 30 section 6.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from .losses import GammaLoss
+from .low_rank import LowRankDepth
+
+_COARSE, _FINE, _FALLBACK = GammaLoss(1.5), GammaLoss(0.5), GammaLoss(1.1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignOptions:
+    """What both solvers understand.
+
+    Attributes:
+        tree: ``hclust-ward`` or another linkage, or ``mst``: along which poses are chained.
+        fine: after the coarse 3D stage, also minimise reprojection errors.
+        optimize_principal_point: free in the fine stage.
+        optimize_depth: anchors' depths are free in the fine stage.
+        coarse_loss: of distances between matched points.
+        fine_loss: of reprojection errors in pixels.
+        fallback_loss: of distances to the network's points, for pairs that are not matched.
+        fallback_weight: of the fallback loss, in both stages.
+    """
+
+    tree: str = "hclust-ward"
+    fine: bool = True
+    optimize_principal_point: bool = True
+    optimize_depth: bool = True
+    coarse_loss: GammaLoss = _COARSE
+    fine_loss: GammaLoss = _FINE
+    fallback_loss: GammaLoss = _FALLBACK
+    fallback_weight: float = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamOptions(AlignOptions):
+    """Upstream's first-order schedule.
+
+    Attributes:
+        coarse_lr: learning rate of the coarse stage, annealed to 0 by a cosine.
+        coarse_iterations: steps of the coarse stage.
+        fine_lr: learning rate of the fine stage.
+        fine_iterations: steps of the fine stage.
+        depth_mode: ``add`` (relief added to the pivot's depth) or ``mul``.
+        exp_depth: depth parameters are logarithms.
+        low_rank_depth: depth as a combination of a few smooth functions.
+        dtype: float32 as upstream, or float64.
+        strict_parity: as upstream, also where that is a defect: the root drifts freely, and shared intrinsics
+            take steps that are as many times larger as images share them.
+    """
+
+    coarse_lr: float = 0.07
+    coarse_iterations: int = 300
+    fine_lr: float = 0.01
+    fine_iterations: int = 300
+    depth_mode: Literal["add", "mul"] = "add"
+    exp_depth: bool = False
+    low_rank_depth: LowRankDepth | None = None
+    dtype: torch.dtype = torch.float32
+    strict_parity: bool = False
