@@ -94,7 +94,9 @@ def correspondences(xy0: np.ndarray, xy1: np.ndarray) -> Correspondences:
 def matched() -> Matched:
     images = tuple(make_image(number, 5) for number in range(5))
     pairs = {
-        (i, j): correspondences(*true_matches(images[i], images[j])) for i in range(5) for j in range(i + 1, 5)
+        (i, j): correspondences(*true_matches(images[i], images[j]))
+        for i in range(5)
+        for j in range(i + 1, 5)
     }
     return Matched(images, pairs)
 

@@ -98,7 +98,7 @@ def test_a_file_in_place_of_the_folder(scene: Scene, tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_may_not_be_written(scene: Scene, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(OutputError, match="choose|denied"):
+    with pytest.raises(OutputError, match="denied"):
         scene.save(tmp_path, formats=())
 
 

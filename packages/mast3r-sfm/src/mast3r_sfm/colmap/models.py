@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,6 +59,30 @@ def _add_points(reconstruction: pycolmap.Reconstruction, tracks: Tracks, place: 
         own = range(ends[number], ends[number + 1])
         elements = [pycolmap.TrackElement(images[k], places[k]) for k in own]
         reconstruction.add_point3D(position, pycolmap.Track(elements), color)
+
+
+def write_reconstruction(reconstruction: pycolmap.Reconstruction, folder: Path) -> list[Path]:
+    """Write COLMAP's binary files into a folder, which is made if it is missing.
+
+    Returns:
+        The files.
+
+    Raises:
+        OSError: they could not be written. COLMAP does not notice when a disk is full, so they are read again.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    reconstruction.write(folder)
+    try:
+        found = read_colmap_model(folder)
+    except InputError as error:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder) from error
+    counts = [
+        (model.num_reg_images(), model.num_points3D(), model.compute_num_observations())
+        for model in (found, reconstruction)
+    ]
+    if counts[0] != counts[1]:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder)
+    return sorted(folder.glob("*.bin"))
 
 
 def is_colmap_model(folder: Path) -> bool:

@@ -79,7 +79,8 @@ def glb_scene(
             scene.add_geometry(camera_picture(shape, view.cam2world, view.color))
         scene.add_geometry(camera_wireframe(shape, view.cam2world, color))
     first = views[0].cam2world @ np.diag([-1.0, -1.0, 1.0, 1.0])
-    scene.apply_transform(np.linalg.inv(first))  # type: ignore[no-untyped-call]
+    if scene.geometry:
+        scene.apply_transform(np.linalg.inv(first))  # type: ignore[no-untyped-call]
     return scene
 
 

@@ -1,0 +1,238 @@
+"""COLMAP's mappers in process: incremental, global (GLOMAP), and triangulation with known poses."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+import numpy as np
+import pycolmap
+
+from mast3r_model import InputError, Mast3rError, NothingFoundError, output_error
+from mast3r_sfm.cameras import PosedCameras
+
+from .cameras import colmap_camera
+from .models import write_reconstruction
+
+log = logging.getLogger(__name__)
+
+Mapper = Literal["colmap", "glomap"]
+
+
+def verify_geometry(database: Path, *, max_error: float = 4.0, threads: int = -1, seed: int = 0) -> None:
+    """Estimate the two-view geometry of every pair in a database, and keep the matches that fit it.
+
+    Args:
+        database: with keypoints and matches.
+        max_error: of RANSAC, in the photos' pixels.
+        threads: -1 for all.
+        seed: of RANSAC.
+    """
+    verifier = pycolmap.GeometricVerifierOptions()
+    verifier.num_threads = threads
+    options = pycolmap.TwoViewGeometryOptions()
+    options.ransac.max_error = max_error
+    options.ransac.random_seed = seed
+    with _colmap("geometric verification"):
+        pycolmap.geometric_verification(
+            _existing(database), verifier_options=verifier, two_view_geometry_options=options
+        )
+
+
+def run_mapper(
+    database: Path,
+    images: Path | None,
+    output: Path,
+    *,
+    mapper: Mapper = "colmap",
+    refine_known_intrinsics: bool = False,
+    min_images: int = 2,
+    threads: int = -1,
+    seed: int = 0,
+) -> list[pycolmap.Reconstruction]:
+    """Reconstruct from a verified database.
+
+    Args:
+        database: with two-view geometries (`verify_geometry`).
+        images: folder of the photos, for the points' colours; None: points stay black.
+        output: folder for the models, ``0``, ``1``, ... (COLMAP's binary format).
+        mapper: ``colmap``: incremental; ``glomap``: global.
+        refine_known_intrinsics: let the bundle adjustment move intrinsics that the database has as known.
+            The global mapper can only move all cameras' or none's: it keeps them if all are known.
+        min_images: smaller models are dropped.
+        threads: -1 for all.
+        seed: of everything random; one thread is needed for the same result to the bit.
+
+    Returns:
+        The models, the one with most images first; the files are numbered in the same order.
+
+    Raises:
+        NothingFoundError: no model came out.
+        InputError: there is no such database.
+        OutputError: the output cannot be written.
+        Mast3rError: COLMAP failed.
+    """
+    _existing(database)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(output, error) from error
+    known, cameras = _known_cameras(database)
+    fixed = set() if refine_known_intrinsics else known
+    with TemporaryDirectory() as scratch, _colmap(f"the mapper {mapper}"):
+        if mapper == "colmap":
+            found = _incremental(database, images, Path(scratch), fixed, min_images, threads, seed)
+        elif mapper == "glomap":
+            found = _global(database, images, Path(scratch), fixed == cameras, min_images, threads, seed)
+        else:
+            raise InputError(f"unknown mapper {mapper!r}", "use 'colmap' or 'glomap'")
+    models = sorted(found.values(), key=lambda model: (-model.num_reg_images(), -model.num_points3D()))
+    models = [model for model in models if model.num_reg_images() >= min_images]
+    if not models:
+        raise NothingFoundError(
+            f"the mapper {mapper} placed no images", "match more pairs, or try --mapper sparse"
+        )
+    try:
+        for number, model in enumerate(models):
+            write_reconstruction(model, output / str(number))
+    except OSError as error:
+        raise output_error(output, error) from error
+    return models
+
+
+def _incremental(
+    database: Path,
+    images: Path | None,
+    output: Path,
+    fixed: set[int],
+    min_images: int,
+    threads: int,
+    seed: int,
+) -> dict[int, pycolmap.Reconstruction]:
+    options = pycolmap.IncrementalPipelineOptions()
+    options.extract_colors = images is not None
+    options.num_threads, options.random_seed = threads, seed
+    options.min_model_size = min_images
+    options.constant_cameras = fixed
+    if fixed:
+        # a known camera must not be re-estimated when its image is registered either
+        options.mapper.constant_cameras = fixed
+    return pycolmap.incremental_mapping(database, images or output, output, options)
+
+
+def _global(
+    database: Path,
+    images: Path | None,
+    output: Path,
+    fixed: bool,
+    min_images: int,
+    threads: int,
+    seed: int,
+) -> dict[int, pycolmap.Reconstruction]:
+    options = pycolmap.GlobalPipelineOptions()
+    options.num_threads, options.random_seed = threads, seed
+    options.min_model_size = min_images
+    adjustment = options.mapper.bundle_adjustment
+    adjustment.refine_focal_length = adjustment.refine_extra_params = not fixed
+    found = pycolmap.global_mapping(database, images or output, output, options)
+    if images is not None:
+        for model in found.values():
+            model.extract_colors_for_all_images(images)
+    return found
+
+
+def triangulate_known_poses(
+    database: Path,
+    cameras: PosedCameras,
+    images: Path | None,
+    output: Path,
+    *,
+    refine_intrinsics: bool = False,
+    threads: int = -1,
+    seed: int = 0,
+) -> pycolmap.Reconstruction:
+    """Triangulate the tracks of a verified database with cameras that stay as they are.
+
+    Args:
+        database: with two-view geometries; images that ``cameras`` does not name are left out.
+        cameras: intrinsics and poses of the photos, by name.
+        images: folder of the photos, for the points' colours; None: points stay black.
+        output: folder for the model.
+        refine_intrinsics: let the intrinsics move.
+        threads: -1 for all.
+        seed: of everything random.
+
+    Raises:
+        InputError: there is no such database, or no image of it is among the cameras.
+        OutputError: the output cannot be written.
+        Mast3rError: COLMAP failed.
+    """
+    prior = _posed_reconstruction(_existing(database), cameras)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(output, error) from error
+    options = pycolmap.IncrementalPipelineOptions()
+    options.extract_colors = images is not None
+    options.num_threads, options.random_seed = threads, seed
+    with _colmap("triangulation"):
+        return pycolmap.triangulate_points(
+            prior, database, images or output, output, options=options, refine_intrinsics=refine_intrinsics
+        )
+
+
+def _posed_reconstruction(path: Path, cameras: PosedCameras) -> pycolmap.Reconstruction:
+    """Images and cameras of a database with the ids it gave them, and the poses of ``cameras``."""
+    reconstruction = pycolmap.Reconstruction()
+    with pycolmap.Database.open(path) as database:
+        images = database.read_all_images()
+    places = cameras.find(image.name for image in images)
+    if all(place is None for place in places):
+        raise InputError(f"none of the {len(images)} photos in {path} is among the known cameras")
+    for image, place in zip(images, places, strict=True):
+        if place is None:
+            log.warning("%s has no known pose and is left out", image.name)
+            continue
+        if not reconstruction.exists_camera(image.camera_id):
+            camera = colmap_camera(
+                cameras.shapes[place], cameras.intrinsics[place], camera_id=image.camera_id
+            )
+            reconstruction.add_camera_with_trivial_rig(camera)
+        posed = pycolmap.Image(name=image.name, camera_id=image.camera_id, image_id=image.image_id)
+        world2cam = np.linalg.inv(cameras.cam2world[place])
+        reconstruction.add_image_with_trivial_frame(posed, pycolmap.Rigid3d(world2cam[:3]))
+    return reconstruction
+
+
+def _known_cameras(path: Path) -> tuple[set[int], set[int]]:
+    """Ids of the cameras whose focal length is known, and of all."""
+    with pycolmap.Database.open(path) as database:
+        cameras = database.read_all_cameras()
+    return (
+        {camera.camera_id for camera in cameras if camera.has_prior_focal_length},
+        {camera.camera_id for camera in cameras},
+    )
+
+
+def _existing(database: Path) -> Path:
+    if not database.is_file():
+        raise InputError(f"no such database: {database}")
+    return database
+
+
+@contextmanager
+def _colmap(stage: str) -> Iterator[None]:
+    """COLMAP's messages only from warnings on, and its errors as ours."""
+    before = pycolmap.logging.minloglevel
+    pycolmap.logging.minloglevel = int(pycolmap.logging.Level.WARNING)
+    try:
+        yield
+    except (RuntimeError, ValueError, IndexError) as error:
+        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise Mast3rError(f"{stage} failed in COLMAP: {text}") from error
+    finally:
+        pycolmap.logging.minloglevel = before
