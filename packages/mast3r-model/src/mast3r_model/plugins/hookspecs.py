@@ -209,8 +209,12 @@ class Mast3rHooks:
     def mast3r_engines(self) -> Mapping[str, Target]:
         """Engines: who computes the network's predictions for many pairs (spec 30).
 
-        Each value is a factory ``(model_location, **options)`` of an object with ``predict(images, pairs)``,
-        an iterator of predictions.
+        Each value is a factory ``(model, cache, options)``: the network, the ``PredictionCache`` of this
+        machine and the ``PredictionOptions``. It returns an engine: a context manager (entering starts its
+        workers, leaving ends them) with ``workers``, the number of tasks that it does at the same time, and
+        ``run(tasks)``. That does each task somewhere by ``PredictionWorker(model, store, options).run(task)``
+        and yields the reports, in any order, each when the results are in the cache. Tasks of one call do not
+        need each other's results.
 
         Example::
 

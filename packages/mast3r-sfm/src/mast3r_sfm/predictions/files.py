@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from mast3r_match import Correspondences
@@ -27,6 +28,8 @@ HALF_TOLERANCE = 2.0**-10
 """Largest change of a value, relative to its size, for which a map is kept in half precision."""
 
 RecordKind = Literal["features", "pair"]
+
+_HEADER = "mast3r"
 
 _MATCHES = ("xy0", "xy1", "match_confidence")
 
@@ -68,11 +71,21 @@ def read_features(path: Path, key: str) -> EncodedImage:
     Raises:
         BrokenRecordError: the file is damaged or another one.
     """
-    tensors, notes = _read(path, "features", key, None)
-    height, width = map(int, notes["shape"].split())
-    count = int(notes["local"])
-    local = None if count < 0 else tuple(tensors[f"local{index}"] for index in range(count))
-    return EncodedImage(tensors["tokens"], tensors["positions"], local, (height, width))
+    return _features(*_read(path, "features", key, None))
+
+
+def features_from_bytes(data: bytes, key: str) -> EncodedImage:
+    """What `pack_features` packed, from the content of its file.
+
+    Raises:
+        BrokenRecordError: it is damaged or another one.
+    """
+    with _as_broken():
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        notes = _notes(header.get("__metadata__", {}), "features", key)
+        tensors = load(data)
+        _compare(tensors, notes["crc32"])
+    return _features(tensors, notes)
 
 
 def pack_pair(prediction: TwoViewPrediction, key: str, first: str, storage: StorageDtype) -> Record:
@@ -150,6 +163,13 @@ def half_if_close(values: Tensor) -> Tensor:
     return half if bool(close.all()) else values
 
 
+def _features(tensors: Mapping[str, Tensor], notes: Mapping[str, Any]) -> EncodedImage:
+    height, width = map(int, notes["shape"].split())
+    count = int(notes["local"])
+    local = None if count < 0 else tuple(tensors[f"local{index}"] for index in range(count))
+    return EncodedImage(tensors["tokens"], tensors["positions"], local, (height, width))
+
+
 def _matches(tensors: Mapping[str, Tensor]) -> Correspondences:
     return Correspondences(
         tensors["xy0"].to(torch.int64), tensors["xy1"].to(torch.int64), tensors["match_confidence"]
@@ -159,29 +179,43 @@ def _matches(tensors: Mapping[str, Tensor]) -> Correspondences:
 def _pack(kind: RecordKind, key: str, tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> bytes:
     content = {name: values.detach().cpu().contiguous() for name, values in tensors.items()}
     checks = {name: _checksum(values) for name, values in content.items()}
-    header = {"format": FORMAT, "version": str(FORMAT_VERSION), "kind": kind, "key": key}
-    return save(content, {**header, "crc32": json.dumps(checks, sort_keys=True), **notes})
+    header = {"format": FORMAT, "version": FORMAT_VERSION, "kind": kind, "key": key, "crc32": checks, **notes}
+    # One entry: the library writes several in an order of its own, and equal content is to be equal bytes.
+    return save(content, {_HEADER: json.dumps(header, sort_keys=True)})
 
 
 def _read(
     path: Path, kind: RecordKind, key: str, names: Iterable[str] | None
-) -> tuple[dict[str, Tensor], dict[str, str]]:
-    try:
-        with safe_open(path, "pt") as file:
-            notes = file.metadata() or {}
-            expected = {"format": FORMAT, "version": str(FORMAT_VERSION), "kind": kind, "key": key}
-            if {name: notes.get(name) for name in expected} != expected:
-                raise BrokenRecordError("holds something else")
-            checks = json.loads(notes["crc32"])
-            tensors = {name: file.get_tensor(name) for name in (checks if names is None else names)}
-        for name, values in tensors.items():
-            if _checksum(values) != checks[name]:
-                raise BrokenRecordError(f"the content of {name!r} has changed")
-    # Whatever a damaged header makes the library, JSON or a lookup raise.
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise BrokenRecordError(str(error) or type(error).__name__) from error
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    with _as_broken(), safe_open(path, "pt") as file:
+        notes = _notes(file.metadata() or {}, kind, key)
+        tensors = {name: file.get_tensor(name) for name in (notes["crc32"] if names is None else names)}
+        _compare(tensors, notes["crc32"])
     return tensors, notes
 
 
-def _checksum(values: Tensor) -> int:
-    return zlib.crc32(values.contiguous().flatten().view(torch.uint8).numpy().data)
+def _notes(metadata: Mapping[str, str], kind: RecordKind, key: str) -> dict[str, Any]:
+    notes = dict(json.loads(metadata.get(_HEADER, "{}")))
+    expected = {"format": FORMAT, "version": FORMAT_VERSION, "kind": kind, "key": key}
+    if {name: notes.get(name) for name in expected} != expected:
+        raise BrokenRecordError("holds something else")
+    return notes
+
+
+def _compare(tensors: Mapping[str, Tensor], checks: Mapping[str, str]) -> None:
+    for name, values in tensors.items():
+        if _checksum(values) != checks[name]:
+            raise BrokenRecordError(f"the content of {name!r} has changed")
+
+
+@contextmanager
+def _as_broken() -> Iterator[None]:
+    """Whatever a damaged file makes the library, JSON or a lookup raise means just that."""
+    try:
+        yield
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise BrokenRecordError(str(error) or type(error).__name__) from error
+
+
+def _checksum(values: Tensor) -> str:
+    return f"{zlib.crc32(values.contiguous().flatten().view(torch.uint8).numpy().data):08x}"
