@@ -71,7 +71,7 @@ def test_first_iteration_equals_the_golden(
             keep = np.ones(len(gradient), dtype=bool)
             keep[tree.root * width : (tree.root + 1) * width] = False
             golden, gradient = golden[keep], gradient[keep]
-        tolerance = (1e-5 if stage == 1 else 1e-4 if double else 3e-4) * np.abs(golden).max()
+        tolerance = (1e-5 if stage == 1 else 1e-4 if double else 2e-2) * np.abs(golden).max()
         np.testing.assert_allclose(gradient, golden, atol=tolerance, rtol=0)
 
 

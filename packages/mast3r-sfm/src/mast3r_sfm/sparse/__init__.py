@@ -12,6 +12,7 @@ from .losses import GammaLoss as GammaLoss
 from .low_rank import LowRankDepth as LowRankDepth
 from .options import AdamOptions as AdamOptions
 from .options import AlignOptions as AlignOptions
+from .options import LmOptions as LmOptions
 from .priors import CameraPriors as CameraPriors
 from .problem import SparseProblem as SparseProblem
 from .tree import KinematicTree as KinematicTree
@@ -28,6 +29,7 @@ __all__ = [
     "CrossPointmap",
     "GammaLoss",
     "KinematicTree",
+    "LmOptions",
     "LowRankDepth",
     "Progress",
     "Solver",

@@ -8,7 +8,8 @@ from mast3r_model import InputError
 
 from .adam import Progress, align_adam
 from .alignment import Alignment
-from .options import AdamOptions, AlignOptions
+from .lm import align_lm
+from .options import AdamOptions, AlignOptions, LmOptions
 from .priors import CameraPriors
 from .problem import SparseProblem
 
@@ -44,4 +45,9 @@ def align(
         if not isinstance(options, AdamOptions):
             raise InputError(f"the solver 'adam' takes AdamOptions, given {type(options).__name__}")
         return align_adam(problem, options, priors, progress)
+    if solver == "lm":
+        options = options or LmOptions()
+        if not isinstance(options, LmOptions):
+            raise InputError(f"the solver 'lm' takes LmOptions, given {type(options).__name__}")
+        return align_lm(problem, options, priors, progress)
     raise InputError(f"unknown solver {solver!r}", "one of: lm, adam")

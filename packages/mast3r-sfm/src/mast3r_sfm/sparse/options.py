@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,3 +65,46 @@ class AdamOptions(AlignOptions):
     low_rank_depth: LowRankDepth | None = None
     dtype: torch.dtype = torch.float32
     strict_parity: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class LmOptions(AlignOptions):
+    """The second-order solver; float64 throughout.
+
+    The standard deviations are of priors that hold what the matches leave undetermined: on shallow scenes the
+    fine loss trades focal, principal point and pose against each other (spec 30 sections 6.8 and 13.3).
+    ``math.inf`` switches a prior off.
+
+    Attributes:
+        coarse_iterations: most steps of the coarse stage.
+        coarse_tolerance: the coarse stage ends when a step lowers the loss by less than this fraction.
+        fine_iterations: most steps of the fine stage.
+        fine_tolerance: likewise for the fine stage.
+        principal_point_sigma: prior on the principal point, as a fraction of the image's size.
+        log_focal_sigma: prior on the log focal around the canonical one; None takes the spread of the image's
+            single predictions.
+        depth_sigma: prior on log depth of an anchor of median confidence around the canonical one.
+        pixel_noise: scale of reprojection errors in pixels; what a match counts against the priors.
+        dense_limit: the largest number of unknowns that is solved by a dense factorisation.
+    """
+
+    coarse_iterations: int = 50
+    coarse_tolerance: float = 1e-6
+    fine_iterations: int = 60
+    fine_tolerance: float = 1e-5
+    principal_point_sigma: float = 0.02
+    log_focal_sigma: float | None = None
+    depth_sigma: float = 0.02
+    pixel_noise: float = 0.5
+    dense_limit: int = 1500
+
+    @classmethod
+    def without_priors(cls) -> LmOptions:
+        """Only the losses, as upstream minimises them."""
+        return cls(
+            principal_point_sigma=math.inf,
+            log_focal_sigma=math.inf,
+            depth_sigma=math.inf,
+            fine_iterations=200,
+            fine_tolerance=1e-6,
+        )

@@ -124,7 +124,7 @@ def initial_parameters(
         priors.has_principal_point[:, None], priors.principal_point, problem.principal_point.cpu().double()
     ).to(device, dtype)
     core_depth = problem.core_depth.to(dtype)
-    median = _lower_medians(core_depth, problem.anchor_start)
+    median = lower_medians(core_depth, problem.anchor_start)
     anchor_image = problem.anchor_image
     core = core_depth / median[anchor_image]
     if options.exp_depth:
@@ -157,7 +157,7 @@ def initial_parameters(
     return model, parameters
 
 
-def _lower_medians(values: Float[Tensor, " A"], start: Int[Tensor, " N+1"]) -> Float[Tensor, " N"]:
+def lower_medians(values: Float[Tensor, " A"], start: Int[Tensor, " N+1"]) -> Float[Tensor, " N"]:
     """The lower of the two middle values of every image, as torch's median."""
     return torch.stack([part.median() for part in torch.tensor_split(values, start[1:-1].cpu())])
 

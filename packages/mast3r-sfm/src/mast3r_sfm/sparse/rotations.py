@@ -1,0 +1,64 @@
+"""Small rotations and similarity fits, batched."""
+
+from __future__ import annotations
+
+import roma
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def exp_rotation(omega: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3 3"]:
+    """Rotation matrices of rotation vectors."""
+    return roma.rotvec_to_rotmat(omega)
+
+
+def nearest_rotation(matrix: Float[Tensor, "N 3 3"]) -> Float[Tensor, "N 3 3"]:
+    """The rotation closest to each matrix."""
+    left, _, right = torch.linalg.svd(matrix)
+    sign = torch.ones_like(matrix[:, 0])
+    sign[:, 2] = torch.linalg.det(left @ right)
+    return (left * sign[:, None]) @ right
+
+
+def fit_similarities(
+    source: Float[Tensor, "n 3"],
+    target: Float[Tensor, "n 3"],
+    weight: Float[Tensor, " n"],
+    group: Int[Tensor, " n"],
+    count: int,
+    *,
+    rounds: int = 12,
+) -> tuple[Float[Tensor, " g"], Float[Tensor, "g 3 3"], Float[Tensor, "g 3"]]:
+    """Robust similarity target = scale R source + t for every group of point pairs at once.
+
+    Least sum of distances by reweighting; groups with fewer than three points give what they can.
+    """
+    base = weight.clone()
+    scale = weight.new_ones(count)
+    for _ in range(rounds):
+        scale, rotation, translation = _weighted_similarities(source, target, weight, group, count)
+        moved = scale[group][:, None] * (rotation[group] * source[:, None]).sum(-1) + translation[group]
+        distance = (moved - target).norm(dim=-1)
+        typical = _group_sum(base * distance, group, count) / _group_sum(base, group, count).clamp_min(1e-30)
+        weight = base / distance.clamp_min(1e-30).maximum(1e-3 * typical[group])
+    return scale, rotation, translation
+
+
+def _group_sum(values: Tensor, group: Tensor, count: int) -> Tensor:
+    return values.new_zeros(count, *values.shape[1:]).index_add(0, group, values)
+
+
+def _weighted_similarities(
+    source: Tensor, target: Tensor, weight: Tensor, group: Tensor, count: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    total = _group_sum(weight, group, count).clamp_min(1e-30)[:, None]
+    mean_source = _group_sum(weight[:, None] * source, group, count) / total
+    mean_target = _group_sum(weight[:, None] * target, group, count) / total
+    centered, aimed = source - mean_source[group], target - mean_target[group]
+    outer = _group_sum(weight[:, None, None] * aimed[:, :, None] * centered[:, None], group, count)
+    rotation = nearest_rotation(outer)
+    spread = _group_sum(weight * centered.square().sum(-1), group, count)
+    scale = ((rotation * outer).sum((1, 2)) / spread.clamp_min(1e-30)).clamp_min(1e-6)
+    translation = mean_target - scale[:, None] * (rotation * mean_source[:, None]).sum(-1)
+    return scale, rotation, translation
