@@ -112,6 +112,7 @@ class PointCloudOptimizer(SceneAligner):
             focal_break=focal_break,
             optimize_principal_points=optimize_pp,
             separate_focals=fx_and_fy,
+            focal_mode="weiszfeld",  # as upstream
         )
         super().__init__(problem, options, verbose=verbose)
         self.rand_pose = rand_pose
@@ -197,8 +198,9 @@ class PairViewer(SceneAligner):
     """Two images, nothing optimised; solved at once."""
 
     def __init__(self, problem: DenseProblem, *, min_conf_thr: float = 3.0, verbose: bool = True) -> None:
-        super().__init__(problem, DenseOptions(min_confidence=min_conf_thr), verbose=verbose)
-        self.alignment = view_pair(problem, self.options)
+        options = DenseOptions(min_confidence=min_conf_thr, focal_mode="weiszfeld")
+        super().__init__(problem, options, verbose=verbose)
+        self.alignment = view_pair(problem, options)
 
     def get_focals(self) -> Float[Tensor, " images"]:
         """(2,) network pixels."""

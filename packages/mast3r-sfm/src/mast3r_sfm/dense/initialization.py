@@ -70,13 +70,15 @@ def initialize_from_tree(
     placed, focals, poses = _grow_tree(problem, options, known, replay_stale_focals)
     pts3d = torch.stack([placed[image] for image in range(problem.image_count)])
     for image in range(problem.image_count):
-        focals[image] = focals[image] or _best_reference_focal(problem, options, image)
+        best = _best_reference_edge(problem, image)
+        if focals[image] is None and best is not None:
+            focals[image] = reference_focal(problem, best, options.focal_mode)
     msk = problem.image_confidence > options.min_confidence
     for image in (image for image in range(problem.image_count) if image not in poses):
         found = pose_by_pnp(
             problem, image, pts3d[image], msk[image], focals[image], known, iterations=pnp_iterations
         )
-        focals[image], poses[image] = found or (focals[image], torch.eye(4))
+        focals[image], poses[image] = found or (focals[image], _registered_pose(problem, image, pts3d[image]))
     cam2world = torch.stack([poses[image].to(pts3d) for image in range(problem.image_count)])
     if known.has_pose.any():
         moved = register_cameras(cam2world[known.has_pose], known.cam2world[known.has_pose].to(cam2world))
@@ -258,16 +260,21 @@ def _tree_edges(problem: DenseProblem) -> list[int]:
     return [index[i, j] for _, i, j in ordered]
 
 
-def _best_reference_focal(
-    problem: DenseProblem, options: DenseOptions, image: int
-) -> tuple[float, float] | None:
-    """From the best edge with this image as reference; None if there is none."""
+def _best_reference_edge(problem: DenseProblem, image: int) -> int | None:
+    """The best edge with this image as reference."""
     candidates = (problem.edges[:, 0] == image).nonzero()[:, 0]
     if len(candidates) == 0:
         return None
-    return reference_focal(
-        problem, int(candidates[problem.edge_scores[candidates].argmax()]), options.focal_mode
-    )
+    return int(candidates[problem.edge_scores[candidates].argmax()])
+
+
+def _registered_pose(problem: DenseProblem, image: int, pts3d: Tensor) -> Tensor:
+    """Where PnP fails: the pose that takes the image's own best pointmap to its points; else the identity."""
+    edge = _best_reference_edge(problem, image)
+    if edge is None:
+        return torch.eye(4)
+    moved = register_points(problem.pts3d[edge, 0], pts3d, problem.confidence[edge, 0])
+    return moved.poses(torch.eye(4).to(moved.rotation))
 
 
 def _register_edges(problem: DenseProblem, pts3d: Tensor, max_points: int) -> Similarity:

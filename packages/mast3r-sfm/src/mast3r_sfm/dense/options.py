@@ -57,7 +57,7 @@ class DenseOptions:
     focal_break: float = 20.0
     optimize_principal_points: bool = False
     separate_focals: bool = False
-    focal_mode: FocalMode = "weiszfeld"
+    focal_mode: FocalMode = "robust"
     max_points: int = 1 << 22
 
     def __post_init__(self) -> None:

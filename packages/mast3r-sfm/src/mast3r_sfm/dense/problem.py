@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import pad
 
 from mast3r_model import InputError
 from mast3r_sfm.predictions.records import TwoViewPrediction
@@ -217,12 +218,12 @@ def _pack(sampled: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """Pad the maps (two an edge) to the largest; the list is emptied on the way to hold everything once."""
     samples = max(conf.shape[0] for _, conf in sampled)
     first = sampled[0][1]
-    pts3d = first.new_zeros(len(sampled), 3, samples)
-    confidence = first.new_zeros(len(sampled), samples)
+    pts3d = first.new_empty(len(sampled), 3, samples)
+    confidence = first.new_empty(len(sampled), samples)
     for index in reversed(range(len(sampled))):
         points, conf = sampled.pop()
-        pts3d[index, :, : conf.shape[0]] = points
-        confidence[index, : conf.shape[0]] = conf
+        pts3d[index] = pad(points, (0, samples - conf.shape[0]))
+        confidence[index] = pad(conf, (0, samples - conf.shape[0]))
     return pts3d.view(-1, 2, 3, samples), confidence.view(-1, 2, samples)
 
 
