@@ -36,6 +36,13 @@ if TYPE_CHECKING:
     from .predictions import match_prediction as match_prediction
     from .reciprocal import ReciprocalMatches as ReciprocalMatches
     from .reciprocal import reciprocal_nearest_neighbors as reciprocal_nearest_neighbors
+    from .retrieval import AsmkRetriever as AsmkRetriever
+    from .retrieval import EncoderRetriever as EncoderRetriever
+    from .retrieval import Retriever as Retriever
+    from .retrieval import asmk_similarity as asmk_similarity
+    from .retrieval import image_similarity as image_similarity
+    from .retrieval import make_retriever as make_retriever
+    from .retrieval import read_retrieval_checkpoint as read_retrieval_checkpoint
     from .upstream import bruteforce_reciprocal_nns as bruteforce_reciprocal_nns
     from .upstream import cdistMatcher as cdistMatcher
     from .upstream import extract_correspondences as extract_correspondences
@@ -47,15 +54,19 @@ if TYPE_CHECKING:
     from .viz import save_match_picture as save_match_picture
 
 _MODULE_OF = {
+    "AsmkRetriever": "retrieval",
     "BACKENDS": "nearest",
     "Correspondences": "correspondences",
     "DescriptorIndex": "nearest",
     "DescriptorMaps": "correspondences",
+    "EncoderRetriever": "retrieval",
     "MatchOptions": "options",
     "Matches": "matches",
     "NearestNeighbors": "nearest",
     "ReciprocalMatches": "reciprocal",
+    "Retriever": "retrieval",
     "Verification": "verify",
+    "asmk_similarity": "retrieval",
     "bruteforce_reciprocal_nns": "upstream",
     "cdistMatcher": "upstream",
     "crop_slice": "coarse_to_fine",
@@ -67,6 +78,8 @@ _MODULE_OF = {
     "fast_reciprocal_NNs": "upstream",
     "find_masks": "inputs",
     "find_photos": "inputs",
+    "image_similarity": "retrieval",
+    "make_retriever": "retrieval",
     "match_coarse_to_fine": "coarse_to_fine",
     "match_confident_pixels": "correspondences",
     "match_images": "matching",
@@ -76,6 +89,7 @@ _MODULE_OF = {
     "match_symmetric": "correspondences",
     "merge_corres": "merge",
     "nearest_neighbors": "nearest",
+    "read_retrieval_checkpoint": "retrieval",
     "reciprocal_nearest_neighbors": "reciprocal",
     "rectify_crop": "coarse_to_fine",
     "save_match_picture": "viz",

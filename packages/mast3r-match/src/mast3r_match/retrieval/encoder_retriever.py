@@ -21,8 +21,10 @@ from mast3r_model import AsymmetricCroCo3DStereo, InputError
 from .retriever import RetrievalImage, encoder_tokens
 from .whitening import Whitening
 
-FEATURES = 256
-EXPONENT = 3
+FEATURES = 384
+EXPONENT = 4
+VARIANCE = 0.9995
+"""The axes beyond hold noise; an encoder that ends with a layer norm has one without any variance."""
 TOKENS_TO_FIT = 2**16
 """More tokens than this do not change the principal axes, but cost memory."""
 
@@ -86,13 +88,15 @@ def fit_to_images(images: Sequence[Float[Tensor, "tokens channels"]]) -> Whiteni
     """The whitening of a set of images, fitted to tokens spread evenly over all of them."""
     total = sum(map(len, images))
     step = max(1, -(-total // TOKENS_TO_FIT))
-    return Whitening.fit(torch.cat([tokens[row % step :: step] for row, tokens in enumerate(images)]))
+    sample = torch.cat([tokens[row % step :: step] for row, tokens in enumerate(images)])
+    return Whitening.fit(sample, variance=VARIANCE)
 
 
 def token_similarity(
     queries: Float[Tensor, "queries features channels"], database: Float[Tensor, "images features channels"]
 ) -> Float[Tensor, "queries images"]:
-    """How well the tokens of two images fit: the mean, over mutual nearest neighbours, of cosine cubed.
+    """How well the tokens of images fit: the sum, over mutual nearest neighbours, of a power of the cosine,
+    divided by the geometric mean of their numbers of tokens.
 
     Args:
         queries: unit vectors; rows of zeros are no tokens.
@@ -110,7 +114,7 @@ def token_similarity(
 
 
 def _mutual_agreement(query: Tensor, others: Tensor) -> Tensor:
-    """(images,) the sum of cubed cosines over a query's mutual nearest neighbours in each image."""
+    """(images,) the sum of powers of cosines over a query's mutual nearest neighbours in each image."""
     cosines = torch.einsum("qc,itc->iqt", query, others)
     best, there = cosines.max(dim=2)
     back = cosines.argmax(dim=1).gather(1, there)

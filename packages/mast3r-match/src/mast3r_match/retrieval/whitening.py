@@ -26,12 +26,19 @@ class Whitening:
     projection: Float[Tensor, "channels outputs"]
 
     @classmethod
-    def fit(cls, features: Float[Tensor, "features channels"], *, shrinkage: float = 1.0) -> Whitening:
+    def fit(
+        cls,
+        features: Float[Tensor, "features channels"],
+        *,
+        shrinkage: float = 1.0,
+        variance: float = 1.0,
+    ) -> Whitening:
         """Principal axes of the features, the strongest first.
 
         Args:
             features: what to fit to, of any floating dtype, on any device.
             shrinkage: 1 for unit variance along every axis, 0 for a mere rotation, in between for in between.
+            variance: keep the strongest axes that together hold this share of the features' variance; 1: all.
 
         Raises:
             InputError: no features.
@@ -43,7 +50,10 @@ class Whitening:
         centred = exact - mean
         variances, axes = torch.linalg.eigh(centred.T @ centred / len(exact))
         variances, axes = variances.flip(0).clamp_min(LEAST_VARIANCE), axes.flip(1)
-        return cls(mean, axes * variances ** (-shrinkage / 2))
+        kept = len(variances)
+        if variance < 1:
+            kept = 1 + int((variances.cumsum(0) < variance * variances.sum()).sum())
+        return cls(mean, axes[:, :kept] * variances[:kept] ** (-shrinkage / 2))
 
     def __call__(
         self, features: Float[Tensor, "*batch channels"], *, normalize: bool = False

@@ -27,8 +27,8 @@ def make_pairs(
     """Pairs of views, by a scene graph; upstream's signature.
 
     Unlike upstream: an image is never paired with itself, no pair comes twice, ``retrieval`` starts at the
-    medoid and does not count an image as its own neighbour, and an unknown graph is an error (DUSt3R's function
-    returns no pairs). See `graph_pairs` for indices, and `retrieval_pairs` for upstream's own retrieval.
+    medoid and does not count an image as its own neighbour, and an unknown graph is an error. See
+    `graph_pairs` for indices, and `retrieval_pairs` for upstream's own retrieval.
 
     Args:
         imgs: views as `mast3r_model.load_images` returns them.
