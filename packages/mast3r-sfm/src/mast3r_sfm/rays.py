@@ -11,6 +11,10 @@ from jaxtyping import Bool, Float, Int
 from .scene import SceneImage
 
 _NEAR = 1e-9
+_SETTLED = 1e-5
+"""A step that is smaller than this share of the distance to the nearest camera changes nothing any more."""
+_SETTLED_SHARE = 1e-3
+"""Iterations end when fewer points than this share still move."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +86,8 @@ def refined_points(
         np.minimum.at(nearest, track, np.linalg.norm(points[track] - views.centres[observed.image], axis=1))
         length = np.linalg.norm(step, axis=1)
         points = points - step * np.minimum(1, nearest / 2 / np.maximum(length, 1e-30))[:, None]
+        if (length > _SETTLED * nearest).mean() < _SETTLED_SHARE:
+            break
     return points
 
 

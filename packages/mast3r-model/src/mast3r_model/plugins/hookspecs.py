@@ -192,16 +192,27 @@ class Mast3rHooks:
 
     @hookspec
     def mast3r_exporters(self) -> Mapping[str, Target]:
-        """Formats that a reconstruction can be written in (spec 30).
+        """Formats that a reconstruction can be written in (spec 30 section 12).
 
-        Each value is a function ``(scene, folder) -> list[Path]`` that writes files and returns what it
-        wrote.
+        Each value is a function ``(scene, folder) -> list[Path]`` that writes a ``mast3r_sfm.Scene`` into a
+        folder that exists, and returns the files that it wrote; options with defaults may follow, by keyword.
+        `Scene.save` gives it a temporary folder whose entries are moved to their place when all formats are
+        written, so write nowhere else and do not write down the folder's own path;
+        ``scene.image_folder`` is relative to the final place. An ``OSError`` is told to the user, and nothing
+        is left of the save. Poses of different ``scene.components()`` do not relate to each other.
 
         Example::
 
             @hookimpl
             def mast3r_exporters():
-                return {"obj": "my_plugin.exporters:write_obj"}
+                return {"centres": "my_plugin.exporters:write_centres"}
+
+            def write_centres(scene, folder):          # my_plugin/exporters.py
+                path = folder / "centres.txt"
+                np.savetxt(path, [image.cam2world[:3, 3] for image in scene.images])
+                return [path]
+
+            # then: scene.save("scene", formats=["colmap", "centres"])
         """
         raise NotImplementedError
 

@@ -68,7 +68,7 @@ def write_reconstruction(reconstruction: pycolmap.Reconstruction, folder: Path) 
         The files.
 
     Raises:
-        OSError: they could not be written. COLMAP does not notice when a disk is full, so they are read again.
+        OSError: they could not be written. COLMAP does not notice a full disk, so they are read again.
     """
     folder.mkdir(parents=True, exist_ok=True)
     reconstruction.write(folder)
