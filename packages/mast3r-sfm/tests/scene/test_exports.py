@@ -187,4 +187,6 @@ def test_glb_of_a_scene_shows_points_in_front_of_the_first_camera(scene: Scene, 
     (cloud,) = reloaded(paths[0].read_bytes())
     assert len(cloud.vertices) == 3 * 48 * 64
     assert (cloud.vertices[:, 2] > 0).all()
+    (few,) = reloaded(write_glb(scene, tmp_path, cameras="none", max_points=1000)[0].read_bytes())
+    assert 850 < len(few.vertices) < 1150
     assert write_glb(scene, tmp_path / "none", cameras="none", min_confidence=99) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -25,6 +25,8 @@ Cameras = Literal["photos", "edges", "none"]
 
 DEFAULT_MIN_CONFIDENCE = 1.5
 """Upstream's demo: of the canonical confidence (spec 30 section 12.3)."""
+DEFAULT_MAX_POINTS = 5_000_000
+"""About what browsers still turn smoothly; 80 MB."""
 CAMERA_SHARE = 0.03
 """Height of a drawn camera, as a share of the size of the cloud of cameras and points."""
 
@@ -92,6 +94,7 @@ def write_glb(
     min_confidence: float = DEFAULT_MIN_CONFIDENCE,
     camera_size: float | None = None,
     cameras: Cameras = "photos",
+    max_points: int | None = DEFAULT_MAX_POINTS,
 ) -> list[Path]:
     """Write ``scene.glb`` (further groups of images: ``scene_1.glb``, ...).
 
@@ -102,6 +105,7 @@ def write_glb(
         min_confidence: pixels at or below it are left out.
         camera_size: height of a drawn camera in world units; None: in proportion to the scene.
         cameras: how they are drawn.
+        max_points: of more, a random choice is written (the same one every time); a mesh stays whole.
     """
     written = []
     for component, path in component_files(scene, folder / "scene.glb"):
@@ -117,6 +121,8 @@ def write_glb(
             )
             for image in component.images
         ]
+        if max_points is not None and not as_mesh:
+            views = _thinned(views, max_points)
         size = _camera_size(views) if camera_size is None else camera_size
         drawn = glb_scene(views, as_mesh=as_mesh, camera_size=size, cameras=cameras)
         if not drawn.geometry:
@@ -125,6 +131,14 @@ def write_glb(
         path.write_bytes(drawn.export(file_type="glb"))  # type: ignore[no-untyped-call]
         written.append(path)
     return written
+
+
+def _thinned(views: Sequence[GlbView], max_points: int) -> list[GlbView]:
+    share = max_points / max(sum(int(view.mask.sum()) for view in views), 1)
+    if share >= 1:
+        return list(views)
+    random = np.random.default_rng(0)
+    return [replace(view, mask=view.mask & (random.random(view.mask.shape) < share)) for view in views]
 
 
 def _camera_size(views: Sequence[GlbView]) -> float:
