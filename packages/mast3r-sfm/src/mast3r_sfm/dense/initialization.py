@@ -58,7 +58,7 @@ def initialize_from_tree(
         problem: the pointmaps; its edges must join all images.
         options: the model.
         known: cameras that are given. Two or more known poses set the world's frame and scale, a single one
-            its frame.
+            its frame alone.
         pnp_iterations: of RANSAC, for images that the tree only reaches as second view.
         replay_stale_focals: repeat upstream's mistake of taking a focal from the edge before (only to replay
             recorded runs).
@@ -80,14 +80,16 @@ def initialize_from_tree(
         )
         focals[image], poses[image] = found or (focals[image], _registered_pose(problem, image, pts3d[image]))
     cam2world = torch.stack([poses[image].to(pts3d) for image in range(problem.image_count)])
+    pairwise = _register_edges(problem, pts3d, options.max_points)
     if known.has_pose.any():
-        moved = register_cameras(cam2world[known.has_pose], known.cam2world[known.has_pose].to(cam2world))
-        pts3d, cam2world = moved.points(pts3d), moved.poses(cam2world)
-        cam2world[known.has_pose] = known.cam2world[known.has_pose].to(cam2world)
+        given = known.cam2world[known.has_pose].to(cam2world)
+        moved = register_cameras(
+            cam2world[known.has_pose], given, scale=_normalizing_factor(pairwise.scale, options)
+        )
+        pts3d, cam2world, pairwise = moved.points(pts3d), moved.poses(cam2world), moved.after(pairwise)
+        cam2world[known.has_pose] = given
     solved = [focal or default_focal(problem, image) for image, focal in enumerate(focals)]
-    scene = InitialScene(
-        pts3d, cam2world, torch.tensor(solved).to(pts3d), _register_edges(problem, pts3d, options.max_points)
-    )
+    scene = InitialScene(pts3d, cam2world, torch.tensor(solved).to(pts3d), pairwise)
     return parameters_of(scene, problem, options, known)
 
 
@@ -179,9 +181,7 @@ def parameters_of(
 ) -> DenseParameters:
     """The parameters that stand for a first guess, brought to the normalised scale if there is one."""
     scale = scene.pairwise.scale.to(problem.pts3d)
-    factor = torch.ones_like(scale[0])
-    if options.normalize_scale is not False:
-        factor = options.base_scale / scale.log().mean().exp()
+    factor = _normalizing_factor(scale, options)
     centers = scene.cam2world[:, :3, 3] * factor
     local = scene.cam2world[:, :3, :3].mT @ (scene.pts3d * factor - centers[:, :, None])
     rows = encode_poses(
@@ -199,6 +199,13 @@ def parameters_of(
         ),
         log_depths=_log_depths(local[:, 2], problem),
     )
+
+
+def _normalizing_factor(scales: Float[Tensor, " edges"], options: DenseOptions) -> Float[Tensor, ""]:
+    """What all lengths are multiplied with for the edges' scales to have the wanted geometric mean."""
+    if options.normalize_scale is False:
+        return torch.ones_like(scales[0])
+    return options.base_scale / scales.log().mean().exp()
 
 
 def _log_depths(depths: Tensor, problem: DenseProblem) -> Tensor:

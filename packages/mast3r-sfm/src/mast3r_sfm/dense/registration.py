@@ -34,6 +34,14 @@ class Similarity:
         """Move points, given as columns."""
         return self.scale[..., None, None] * (self.rotation @ pts3d) + self.translation[..., None]
 
+    def after(self, first: Similarity) -> Similarity:
+        """The similarity that does ``first`` (a batch), then this one."""
+        return Similarity(
+            self.scale * first.scale,
+            self.rotation @ first.rotation,
+            self.points(first.translation[..., None])[..., 0],
+        )
+
     def poses(self, cam2world: Float[Tensor, "*n 4 4"]) -> Float[Tensor, "*n 4 4"]:
         """Move cameras: centres as points, axes by the rotation alone."""
         moved = cam2world.clone()
@@ -60,23 +68,26 @@ def register_points(
     return Similarity(scale, rotation, translation)
 
 
-def register_cameras(source: Float[Tensor, "n 4 4"], target: Float[Tensor, "n 4 4"]) -> Similarity:
+def register_cameras(
+    source: Float[Tensor, "n 4 4"],
+    target: Float[Tensor, "n 4 4"],
+    *,
+    scale: Float[Tensor, ""] | None = None,
+) -> Similarity:
     """The similarity that takes cameras to cameras (spec 30 section 9.5).
 
     Centres, and points a hundredth of the cameras' median distance ahead of them, are registered: the
-    viewing directions settle what the centres leave open. One camera alone keeps scale 1.
+    viewing directions settle what the centres leave open.
 
     Args:
         source: cam2world of at least one camera.
         target: cam2world of the same cameras in the other frame.
+        scale: taken where there is one camera only, which says nothing about it; None means 1.
     """
     if len(source) == 1:
         rotation = target[0, :3, :3] @ source[0, :3, :3].T
-        return Similarity(
-            scale=torch.ones((), dtype=source.dtype, device=source.device),
-            rotation=rotation,
-            translation=target[0, :3, 3] - rotation @ source[0, :3, 3],
-        )
+        factor = source.new_ones(()) if scale is None else scale.to(source)
+        return Similarity(factor, rotation, target[0, :3, 3] - factor * (rotation @ source[0, :3, 3]))
     return register_points(_centers_and_axes(source), _centers_and_axes(target))
 
 
