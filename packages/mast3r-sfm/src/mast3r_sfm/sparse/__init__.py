@@ -8,6 +8,9 @@ from .alignment import StageReport as StageReport
 from .build import CrossPointmap as CrossPointmap
 from .build import build_problem as build_problem
 from .cameras import Cameras as Cameras
+from .cleaning import clean_pointcloud as clean_pointcloud
+from .dense_points import DensePoints as DensePoints
+from .dense_points import dense_points as dense_points
 from .losses import GammaLoss as GammaLoss
 from .low_rank import LowRankDepth as LowRankDepth
 from .options import AdamOptions as AdamOptions
@@ -27,6 +30,7 @@ __all__ = [
     "CameraPriors",
     "Cameras",
     "CrossPointmap",
+    "DensePoints",
     "GammaLoss",
     "KinematicTree",
     "LmOptions",
@@ -37,7 +41,9 @@ __all__ = [
     "StageReport",
     "align",
     "build_problem",
+    "clean_pointcloud",
     "components",
     "connected_components",
+    "dense_points",
     "kinematic_tree",
 ]

@@ -1,9 +1,9 @@
 """The fine loss with analytic Jacobians (spec 30 section 13.3).
 
-Poses move by ``P' = exp(omega) P + tau`` of the world, so that moving the camera that owns a point and moving the
-camera that observes it have opposite effects, and the Jacobian of an observation has 13 columns only:
-omega (3), tau (3), the owner's log focal and principal point (1 + 2), log depth (1), the observer's log focal and
-principal point (1 + 2).
+Poses move by ``P' = exp(omega) P + tau`` of the world, so that moving the camera that owns a point and
+moving the camera that observes it have opposite effects, and the Jacobian of an observation has 13 columns
+only: omega (3), tau (3), the owner's log focal and principal point (1 + 2), log depth (1), the observer's log
+focal and principal point (1 + 2).
 """
 
 from __future__ import annotations

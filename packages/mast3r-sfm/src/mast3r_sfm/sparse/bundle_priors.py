@@ -106,7 +106,7 @@ class BundlePriors:
         )
 
     def pivoted(self, state: BundleState) -> tuple[Float[Tensor, " A"], Float[Tensor, " A"]]:
-        """Log depths that the canonical ones suggest (spec 30 section 6.3), and their growth with log focal."""
+        """Log depths that the canonical ones suggest (spec 30, 6.3), and their growth with log focal."""
         image = self.anchor_image
         zoom = (state.log_focal.exp() / self.base_focal)[image]
         pivot = (zoom + self.core - 1).clamp_min(_LEAST_PIVOT)

@@ -1,4 +1,4 @@
-"""Normal equations of the fine stage, anchors' depths eliminated by Schur complement (spec 30 section 13.3)."""
+"""Normal equations of the fine stage, depths eliminated by Schur complement (spec 30 section 13.3)."""
 
 from __future__ import annotations
 
@@ -165,8 +165,8 @@ class BundleSystem:
         """The damped step.
 
         Args:
-            index: of each camera's parameters among the free unknowns, -1 if fixed; parameters that are shared
-                have the same.
+            index: of each camera's parameters among the free unknowns, -1 if fixed; shared parameters have
+                the same.
             damping: added to the diagonals, relative to them.
             dense_limit: the largest number of camera parameters to be solved densely.
 

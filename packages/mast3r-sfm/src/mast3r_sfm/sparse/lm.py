@@ -40,7 +40,7 @@ _LEAST_DISTANCE = 1e-4
 def align_lm(
     problem: SparseProblem, options: LmOptions, priors: CameraPriors, progress: Progress | None = None
 ) -> Alignment:
-    """Align with Levenberg-Marquardt; poses and intrinsics with a standard deviation of 0 are kept exactly."""
+    """Align with Levenberg-Marquardt; what has a standard deviation of 0 is kept exactly."""
     tree = kinematic_tree(
         problem.match_counts(), mode=options.tree, shapes=problem.shapes, subsample=problem.subsample
     )

@@ -92,10 +92,10 @@ class LmOptions(AlignOptions):
     coarse_tolerance: float = 1e-6
     fine_iterations: int = 60
     fine_tolerance: float = 1e-5
-    principal_point_sigma: float = 0.02
+    principal_point_sigma: float = 0.01
     log_focal_sigma: float | None = None
-    depth_sigma: float = 0.02
-    pixel_noise: float = 0.5
+    depth_sigma: float = 0.03
+    pixel_noise: float = 1.0
     dense_limit: int = 1500
 
     @classmethod

@@ -1,8 +1,9 @@
 """Second-order coarse stage: one similarity per image brings matched canonical points together.
 
-With focals and relative depths fixed, an image's points move rigidly up to scale, so the coarse loss of spec 30
-section 6.4 depends on one similarity per image only. It starts from robust pairwise fits chained along the
-kinematic tree. Inside an iteration the matches of a pair enter through the moments of their coordinates only.
+With focals and relative depths fixed, an image's points move rigidly up to scale, so the coarse loss of
+spec 30 section 6.4 depends on one similarity per image only. It starts from robust pairwise fits chained
+along the kinematic tree. In an iteration the matches of a pair enter through the moments of their
+coordinates only.
 """
 
 from __future__ import annotations
