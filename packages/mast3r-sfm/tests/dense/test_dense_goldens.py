@@ -17,7 +17,6 @@ from mast3r_sfm.dense import (
     GlobalAlignerMode,
     KnownCameras,
     align_dense,
-    clean_confidences,
     global_aligner,
 )
 from mast3r_sfm.dense.alignment import resolve_options
@@ -144,15 +143,3 @@ def test_masks_and_cleaning_equal_upstream(recorded: Recorded) -> None:
     counts = np.array([int((conf == 0).sum()) for conf in cleaned.im_conf])
     assert (np.abs(counts - golden["pco_cos_cleaned_count"]) < 0.02 * 1280).all()
     assert all((conf > 0).all() for conf in scene.im_conf)
-
-
-@pytest.mark.parametrize("tolerance", [0.001, 0.05])
-def test_cleaning_equals_upstream(goldens: Callable[[str], Path], tolerance: float) -> None:
-    golden = np.load(goldens("sfm/ops/clean_pointcloud.npz"))
-    depths, confs, intrinsics, poses = (
-        torch.from_numpy(golden[key]) for key in ("depth", "conf", "K", "cam2w")
-    )
-    cleaned = clean_confidences(
-        list(depths), list(confs), intrinsics, poses, tolerance=tolerance, in_order=True
-    )
-    assert (torch.stack(cleaned).numpy() != golden[f"conf_out_tol{tolerance}"]).mean() <= 0.002

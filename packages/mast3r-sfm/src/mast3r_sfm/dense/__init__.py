@@ -2,7 +2,6 @@
 
 from .alignment import Start as Start
 from .alignment import align_dense as align_dense
-from .cleaning import clean_confidences as clean_confidences
 from .completion import complete_depths as complete_depths
 from .global_aligner import GlobalAlignerMode as GlobalAlignerMode
 from .global_aligner import ModularPointCloudOptimizer as ModularPointCloudOptimizer
@@ -31,7 +30,6 @@ __all__ = [
     "SceneAligner",
     "Start",
     "align_dense",
-    "clean_confidences",
     "complete_depths",
     "edges_of",
     "global_aligner",

@@ -62,7 +62,7 @@ def align_dense(
     Raises:
         InputError: the images fall into several components, or cameras needed are not known.
     """
-    known = known or KnownCameras.none(problem.image_count, problem.edges.device)
+    known = (known or KnownCameras.none(problem.image_count)).to(problem.edges.device)
     options = resolve_options(options or DenseOptions(), known)
     parameters = start_parameters(problem, options, known, start, pnp_iterations=pnp_iterations)
     parameters, losses = minimize(

@@ -128,6 +128,12 @@ class KnownCameras:
             known.principal_points[image] = matrix[:2, 2].to(known.principal_points)
         return known
 
+    def to(self, device: torch.device | str) -> KnownCameras:
+        """The same on another device."""
+        return KnownCameras(
+            self.cam2world.to(device), self.focals.to(device), self.principal_points.to(device)
+        )
+
     @property
     def has_pose(self) -> Bool[Tensor, " images"]:
         """Which images' poses are known."""

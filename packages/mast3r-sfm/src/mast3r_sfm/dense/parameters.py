@@ -6,7 +6,9 @@ principal point is the image's centre + 10 p; depths are logarithms (spec 30 sec
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import roma
 import torch
@@ -96,15 +98,20 @@ def decode_poses(rows: Float[Tensor, "*n k"]) -> tuple[Float[Tensor, "*n 3 3"], 
     """Rotations and translations of rows; quaternions may have any length, a log scale is ignored."""
     quaternion = torch.nn.functional.normalize(rows[..., :4], dim=-1)
     products = (quaternion[..., :, None] * quaternion[..., None, :]).flatten(-2)
-    rotation = products @ torch.tensor(_ROTATION_OF_PRODUCTS, dtype=rows.dtype, device=rows.device)
+    rotation = products @ _rotation_of_products(rows.dtype, rows.device)
     return rotation.reshape(*rows.shape[:-1], 3, 3), signed_exp(rows[..., 4:7])
+
+
+@lru_cache(maxsize=8)
+def _rotation_of_products(dtype: torch.dtype, device: torch.device) -> Float[Tensor, "16 9"]:
+    return torch.tensor(_ROTATION_OF_PRODUCTS, dtype=dtype, device=device)
 
 
 def pairwise_scales(parameters: DenseParameters, options: DenseOptions) -> Float[Tensor, " edges"]:
     """Every edge's scale from the network's unit to the world's."""
     logs = parameters.pairwise[:, 7]
     if options.normalize_scale is not False:
-        logs = logs - logs.mean() + torch.tensor(options.base_scale, device=logs.device).log()
+        logs = logs - logs.mean() + math.log(options.base_scale)
     return logs.exp()
 
 

@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mast3r_model import InputError
+from mast3r_sfm.sparse import clean_pointcloud
 
-from .cleaning import clean_confidences
 from .options import DenseOptions, confidence_weights
 from .problem import DenseProblem
 from .result import DenseAlignment
@@ -112,17 +112,16 @@ class SceneAligner:
     def clean_pointcloud(self, tol: float = 0.001, max_bad_conf: float = 0.0) -> SceneAligner:
         """A copy in which points before another image's surface have lost their confidence (section 7.3)."""
         aligned = self._aligned
-        cleaned = clean_confidences(
-            aligned.depths,
+        scene = copy.copy(self)
+        scene.im_conf = clean_pointcloud(
             self.im_conf,
             aligned.intrinsics,
             aligned.cam2world,
+            aligned.depths,
+            aligned.pts3d(),
             tolerance=tol,
-            bad_confidence=max_bad_conf,
-            in_order=True,
+            bad_conf=max_bad_conf,
         )
-        scene = copy.copy(self)
-        scene.im_conf = list(cleaned)
         return scene
 
     def show(self) -> Any:
