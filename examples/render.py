@@ -22,7 +22,7 @@ def main() -> None:
     """Render one pair."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=20)
-    parser.add_argument("--index", type=int, default=12)
+    parser.add_argument("--index", type=int, default=17)
     parser.add_argument("--output", type=Path, default=Path(__file__).resolve().parent)
     options = parser.parse_args()
     scenes = SyntheticScenes(
@@ -31,7 +31,7 @@ def main() -> None:
         split="example",
         resolution=(640, 480),
         portrait=0.0,
-        covisibility=(0.5, 0.7),
+        covisibility=(0.6, 0.85),
         holes=False,
     )
     views = scenes.batch([(options.index, 0)])
