@@ -36,7 +36,7 @@ FILE = click.Path(path_type=Path)
     metavar="NAME",
     section="Pairs",
     help="complete, swin-N[-noncyclic], logwin-N[-noncyclic], oneref-I, retrieval-NA-K, or auto: complete up "
-    "to 12 photos, else retrieval-20-10.",
+    "to 20 photos, else retrieval-20-10.",
 )
 @option(
     "--prefilter",

@@ -25,6 +25,8 @@ FEATURES = 384
 EXPONENT = 4
 VARIANCE = 0.9995
 """The axes beyond hold noise; an encoder that ends with a layer norm has one without any variance."""
+TOKENS_PER_AXIS = 16
+"""With fewer, the axes fit the tokens' noise, and no two tokens of a small set are alike."""
 TOKENS_TO_FIT = 2**16
 """More tokens than this do not change the principal axes, but cost memory."""
 
@@ -89,7 +91,8 @@ def fit_to_images(images: Sequence[Float[Tensor, "tokens channels"]]) -> Whiteni
     total = sum(map(len, images))
     step = max(1, -(-total // TOKENS_TO_FIT))
     sample = torch.cat([tokens[row % step :: step] for row, tokens in enumerate(images)])
-    return Whitening.fit(sample, variance=VARIANCE)
+    fitted = Whitening.fit(sample, variance=VARIANCE)
+    return Whitening(fitted.mean, fitted.projection[:, : max(1, len(sample) // TOKENS_PER_AXIS)])
 
 
 def token_similarity(

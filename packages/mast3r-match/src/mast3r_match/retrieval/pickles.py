@@ -39,8 +39,10 @@ class _Dtype:
         self.code = code.lstrip("<>=|")
         self.order = code[0] if code[0] in "<>=|" else "="
 
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
+    def __setstate__(self, state: object) -> None:
         # (version, byte order, subdtype, names, fields, itemsize, alignment, flags)
+        if not isinstance(state, tuple) or len(state) < 5:
+            raise _Refused("a changed kind of number")
         if state[2:5] != (None, None, None) or state[1] not in ("<", ">", "=", "|"):
             raise _Refused("an array of records")
         self.order = state[1]
@@ -55,7 +57,9 @@ class _Array:
     def __init__(self) -> None:
         self.values: np.ndarray | None = None
 
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
+    def __setstate__(self, state: object) -> None:
+        if not isinstance(state, tuple) or len(state) != 5:
+            raise _Refused("a changed array")
         _, shape, dtype, is_fortran, raw = state
         self.values = _array(raw, dtype, shape, "F" if is_fortran else "C")
 

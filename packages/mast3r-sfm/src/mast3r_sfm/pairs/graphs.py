@@ -13,8 +13,8 @@ from .farthest import retrieval_pairs
 from .request import GraphRequest, Pair
 
 DEFAULT_WINDOW = 3
-COMPLETE_UP_TO = 12
-"""``auto`` pairs all of so many images (66 pairs), and looks for similar ones among more."""
+COMPLETE_UP_TO = 20
+"""``auto`` pairs all of so many images, as ``retrieval`` does its key images; of more, the similar ones."""
 AUTO_KEY_IMAGES = 20
 AUTO_NEIGHBORS = 10
 
@@ -57,7 +57,7 @@ def retrieval(request: GraphRequest) -> list[Pair]:
 
 
 def automatic(request: GraphRequest) -> list[Pair]:
-    """``auto``: ``complete`` up to 12 images, ``retrieval-20-10`` for more."""
+    """``auto``: ``complete`` up to 20 images, ``retrieval-20-10`` for more."""
     request.require_arguments(0)
     if request.count <= COMPLETE_UP_TO:
         return complete(request)
