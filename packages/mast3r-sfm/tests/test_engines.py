@@ -26,13 +26,13 @@ from mast3r_sfm.predictions.keys import network_identity
 HERE = Path(__file__).parent
 
 
-@pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+@pytest.fixture(scope="module")
+def tiny() -> Iterator[ModuleType]:
     """The module of the tiny network, such that worker processes can import it too."""
-    monkeypatch.syspath_prepend(HERE)
-    monkeypatch.setenv("PYTHONPATH", str(HERE))
-    monkeypatch.setenv("FRAGILE_MARKER", str(tmp_path / "marker"))
-    return importlib.import_module("fragile_network")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(HERE)
+        patch.setenv("PYTHONPATH", str(HERE))
+        yield importlib.import_module("fragile_network")
 
 
 @pytest.fixture
@@ -50,10 +50,10 @@ def pair_files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (folder / "pairs").rglob("[!.]*.safetensors")}
 
 
-def fragile(tiny: ModuleType, behaviour: str = "die") -> Any:
+def fragile(tiny: ModuleType, behaviour: str = "die", marker: Path | None = None) -> Any:
     """The same weights in a network that ends its process; its keys are its own."""
     network = tiny.tiny_network(tiny.FragileNetwork)
-    network.behaviour = behaviour
+    network.behaviour, network.marker = behaviour, str(marker)
     return network
 
 
@@ -90,7 +90,7 @@ def test_processes_equal_local(tiny: ModuleType, expected: dict[str, bytes], tmp
 
 
 def test_a_process_is_killed(tiny: ModuleType, expected: dict[str, bytes], tmp_path: Path) -> None:
-    found = run(tiny, fragile(tiny), ProcessesEngine, tmp_path / "cache")
+    found = run(tiny, fragile(tiny, "die", tmp_path / "marker"), ProcessesEngine, tmp_path / "cache")
     assert (tmp_path / "marker").exists()
     assert same_pairs(found, expected)
 
@@ -131,10 +131,11 @@ def test_devices_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert worker_devices(2) == [torch.device("cuda", 0), torch.device("cuda", 1)]
 
 
-@pytest.fixture
-def local_ray() -> Iterator[None]:
-    """A Ray of this machine, ended with the test."""
+@pytest.fixture(scope="module")
+def local_ray(tiny: ModuleType) -> Iterator[None]:
+    """A Ray of this machine."""
     ray = pytest.importorskip("ray")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
 
@@ -143,7 +144,7 @@ def local_ray() -> Iterator[None]:
 def test_ray_with_an_actor_killed(
     tiny: ModuleType, expected: dict[str, bytes], tmp_path: Path, local_ray: None
 ) -> None:
-    found = run(tiny, fragile(tiny), RayEngine, tmp_path / "cache")
+    found = run(tiny, fragile(tiny, "die", tmp_path / "marker"), RayEngine, tmp_path / "cache")
     assert (tmp_path / "marker").exists()
     assert same_pairs(found, expected)
 

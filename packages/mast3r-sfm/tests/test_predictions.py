@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from mast3r_match import MatchOptions, match_prediction
+from mast3r_match import Correspondences, MatchOptions, match_prediction
 from mast3r_model import (
     AsymmetricMASt3R,
     DeviceError,
@@ -36,7 +36,7 @@ from mast3r_sfm.predictions import (
     TwoViewPrediction,
     predict_pairs,
 )
-from mast3r_sfm.predictions.files import half_if_close
+from mast3r_sfm.predictions.files import half_if_close, pack_pair
 from mast3r_sfm.predictions.records import MAPS
 from mast3r_sfm.predictions.schedule import batches, ordered_pairs
 
@@ -364,6 +364,22 @@ def test_half_precision_only_where_it_is_close() -> None:
     assert half_if_close(holes).dtype == torch.float16
 
 
+@pytest.mark.parametrize("least", [0.0, 1.0, 1e-3])
+def test_confidences_are_precise_where_weights_are(tmp_path: Path, least: float) -> None:
+    """Weights are a confidence less 0.999, and confidences of a weak network are hardly above 1."""
+    conf = least + torch.logspace(-9, 5, 600).reshape(20, 30)
+    maps = {name: conf if name.startswith("conf") else torch.ones(20, 30, 3) for name in MAPS}
+    none = Correspondences(*[torch.zeros(0, 2, dtype=torch.int64)] * 2, torch.zeros(0))
+    PredictionCache(tmp_path).write(
+        [pack_pair(TwoViewPrediction.from_maps((0, 1), maps, none), "00", "x", "fp16")]
+    )
+    found = PredictionCache(tmp_path).read_pair("00", "x", (3, 4))
+    assert found is not None
+    assert (found.image0, found.image1) == (3, 4)
+    distance = conf - 1 if least == 1 else conf
+    assert ((found.conf_10 - conf).abs() <= 2.0**-10 * distance + 2.0**-22).all()
+
+
 def test_bytes_per_pair_and_error_of_half_precision(model: CountingNetwork, tmp_path: Path) -> None:
     images = make_images(2)
     exact = predict(model, images, [(0, 1)], options=EXACT)[0]
@@ -371,8 +387,10 @@ def test_bytes_per_pair_and_error_of_half_precision(model: CountingNetwork, tmp_
     for name in MAPS:
         one, other = getattr(exact, name), getattr(half, name)
         assert other.dtype == torch.float32
-        moved, size = (one - other, one) if one.ndim == 2 else ((one - other).norm(dim=-1), one.norm(dim=-1))
-        assert (moved.abs() <= 2.0**-10 * size.abs()).all()
+        if one.ndim == 3:
+            assert ((one - other).norm(dim=-1) <= 2.0**-10 * one.norm(dim=-1)).all()
+        else:
+            assert ((one - other).abs() <= 2.0**-10 * (one - 1) + 2.0**-22).all()
     (path,) = (tmp_path / "pairs").rglob("*.safetensors")
     maps = 4 * 16 * 32 * 4 * 2
     assert path.stat().st_size <= maps + 12 * len(half.matches.xy0) + 2000

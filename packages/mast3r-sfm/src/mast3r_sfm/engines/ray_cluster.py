@@ -33,7 +33,7 @@ class RayEngine:
     Args:
         model: a network, on any device.
         cache: of this machine.
-        options: ``workers`` is the number of actors.
+        options: ``workers`` bounds the number of actors.
 
     Raises:
         PluginError: Ray is not installed.
@@ -62,8 +62,11 @@ class RayEngine:
         if not ray.is_initialized():
             ray.init(log_to_driver=False, include_dashboard=False)
             self._started_ray = True
-        self._gpus = int(ray.cluster_resources().get("GPU", 0))
-        self.workers = self._options.workers or self._gpus or CPU_WORKERS
+        resources = ray.cluster_resources()
+        self._gpus = int(resources.get("GPU", 0))
+        # Actors beyond what the cluster has would wait for ever.
+        room = self._gpus or max(1, int(resources.get("CPU", 1)))
+        self.workers = min(room, self._options.workers or self._gpus or CPU_WORKERS)
         self._source = ray.put(shipped_by_value(self._model))
         self._actors = [self._new_actor() for _ in range(self.workers)]
         return self
@@ -107,7 +110,7 @@ class RayEngine:
 
     def _new_actor(self) -> Any:
         on_gpu = self._gpus > 0
-        remote = self._ray.remote(num_gpus=1 if on_gpu else 0, num_cpus=0 if on_gpu else 1)
+        remote = self._ray.remote(num_gpus=1, num_cpus=0) if on_gpu else self._ray.remote(num_cpus=1)
         return remote(_Actor).remote(self._source, self._options, "cuda" if on_gpu else "cpu")
 
     def _start(self, actor: Any, task: Task) -> Any:

@@ -27,6 +27,8 @@ FORMAT = "mast3r predictions"
 HALF_TOLERANCE = 2.0**-10
 """Largest change of a value, relative to its size, for which a map is kept in half precision."""
 
+_CONFIDENCE_STEP = 2.0**-23
+
 RecordKind = Literal["features", "pair"]
 
 _HEADER = "mast3r"
@@ -98,7 +100,11 @@ def pack_pair(prediction: TwoViewPrediction, key: str, first: str, storage: Stor
         storage: precision of the maps.
     """
     tensors = {name: getattr(prediction, name) for name in MAPS}
+    from_one: list[str] = []
     if storage == "fp16":
+        # Confidences lie just above 1, and weights are their distance from it: that is what must be precise.
+        from_one = [name for name in MAPS if name.startswith("conf") and bool((tensors[name] >= 1).all())]
+        tensors |= {name: tensors[name] - 1 for name in from_one}
         tensors = {name: half_if_close(values) for name, values in tensors.items()}
     matches = prediction.matches
     tensors |= {
@@ -106,7 +112,7 @@ def pack_pair(prediction: TwoViewPrediction, key: str, first: str, storage: Stor
         "xy1": matches.xy1.to(torch.int16),
         "match_confidence": matches.confidence,
     }
-    return Record("pair", key, _pack("pair", key, tensors, {"first": first}))
+    return Record("pair", key, _pack("pair", key, tensors, {"first": first, "from_one": from_one}))
 
 
 def read_pair(path: Path, key: str, first: str, pair: tuple[int, int]) -> TwoViewPrediction:
@@ -123,6 +129,7 @@ def read_pair(path: Path, key: str, first: str, pair: tuple[int, int]) -> TwoVie
     """
     tensors, notes = _read(path, "pair", key, None)
     maps = {name: tensors[name].float() for name in MAPS}
+    maps |= {name: maps[name] + 1 for name in notes["from_one"]}
     if notes["first"] == first:
         return TwoViewPrediction.from_maps(pair, maps, _matches(tensors))
     return TwoViewPrediction.from_maps((pair[1], pair[0]), maps, _matches(tensors)).swapped()
@@ -148,7 +155,8 @@ def check_header(path: Path, kind: RecordKind, key: str) -> Literal[True]:
 def half_if_close(values: Tensor) -> Tensor:
     """Values in half precision, or as they are where that would change one of them too much.
 
-    Points (.., 3) are measured as vectors: no point may move by more than `HALF_TOLERANCE` of its distance.
+    Points (h, w, 3) are measured as vectors: no point may move by more than `HALF_TOLERANCE` of its distance.
+    Of confidences (h, w) what is below float32's steps at 1 does not count either.
     """
     half = values.half()
     wide = half.float()
@@ -160,6 +168,8 @@ def half_if_close(values: Tensor) -> Tensor:
         )
     # Values that are not finite stay what they are in half precision as well.
     close = (error <= HALF_TOLERANCE * size) | ~size.isfinite()
+    if values.ndim == 2:
+        close |= error <= _CONFIDENCE_STEP
     return half if bool(close.all()) else values
 
 
@@ -176,8 +186,12 @@ def _matches(tensors: Mapping[str, Tensor]) -> Correspondences:
     )
 
 
-def _pack(kind: RecordKind, key: str, tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> bytes:
-    content = {name: values.detach().cpu().contiguous() for name, values in tensors.items()}
+def _pack(kind: RecordKind, key: str, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]) -> bytes:
+    content: dict[str, Tensor] = {}
+    for name, values in tensors.items():
+        held = {other.data_ptr() for other in content.values()}
+        stored = values.detach().cpu().contiguous()
+        content[name] = stored.clone() if stored.data_ptr() in held else stored  # the library wants it so
     checks = {name: _checksum(values) for name, values in content.items()}
     header = {"format": FORMAT, "version": FORMAT_VERSION, "kind": kind, "key": key, "crc32": checks, **notes}
     # One entry: the library writes several in an order of its own, and equal content is to be equal bytes.

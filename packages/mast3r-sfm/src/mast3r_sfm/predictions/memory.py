@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import resource
 import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -88,5 +87,9 @@ def peak_bytes(device: torch.device) -> int:
     """Most memory in use so far: of a GPU by this process, else the process's own."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return 0  # unknown: the standard library has no figure there
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -24,8 +24,9 @@ class PredictionOptions:
         matching: how pairs are matched; always symmetric, ``max_matches`` does not count.
         batch_size: images, and unordered pairs, at a time; None for what suits the device. Halved where
             memory runs out.
-        storage: of points and confidences on the disk; ``fp16`` keeps a map in float32 where half precision
-            would move any of its values by more than 1/1024 of it (see `half_if_close`).
+        storage: of points and confidences on the disk. With ``fp16`` no point moves by more than 1/1024 of
+            its distance (1/5700 on average), no confidence by more than 1/1024 of its distance from 1; a map
+            for which that does not hold is kept in float32.
         workers: processes of the engines that have several; None for one a device.
         features_kept: images whose features a worker holds; pairs are ordered so that few more are needed.
     """
