@@ -17,22 +17,10 @@ from torch import Tensor
 from mast3r_match import find_masks, find_photos
 from mast3r_model import ImageError, ImageTransform, InputError, LoadedImage, load_image, load_mask, read_rgb
 
+from .scene import DroppedImage
 from .video import FrameChoice, extract_frames, is_video
 
 LOADING_THREADS = 8
-
-
-@dataclass(frozen=True)
-class DroppedImage:
-    """An image that is not part of the result.
-
-    Attributes:
-        name: as in its `ImageSet`.
-        reason: one sentence for the user.
-    """
-
-    name: str
-    reason: str
 
 
 @dataclass(frozen=True, eq=False)
