@@ -179,14 +179,21 @@ class Mast3rHooks:
     def mast3r_pair_graphs(self) -> Mapping[str, Target]:
         """Scene graphs: which images meet (spec 30).
 
-        Each value is a function ``(number_of_images, *arguments) -> list[tuple[int, int]]`` of indices into
-        the list of images; the text after the name (``swin-5-noncyclic``) arrives split at hyphens.
+        Each value is a function of one ``GraphRequest`` (frozen: ``count`` images; ``arguments``, the text
+        after the name, split at hyphens: ``swin-5-noncyclic`` gives ``("5", "noncyclic")``;
+        ``integer(position, default)`` reads one; ``similarity()`` is the matrix (count, count) of how alike
+        the images are, which may run a network). It returns pairs of indices below ``count``; pairs of an image with itself, and
+        pairs that came before either way round, are dropped.
 
         Example::
 
             @hookimpl
             def mast3r_pair_graphs():
-                return {"chain": lambda count: [(i, i + 1) for i in range(count - 1)]}
+                return {"chain": "my_plugin.graphs:chain"}
+
+            def chain(request):                        # my_plugin/graphs.py; --graph chain-2
+                step = request.integer(0, default=1, minimum=1)
+                return [(i, i + step) for i in range(request.count - step)]
         """
         raise NotImplementedError
 
@@ -239,14 +246,21 @@ class Mast3rHooks:
     def mast3r_retrievers(self) -> Mapping[str, Target]:
         """Retrievers: which images look alike (spec 30, spec 50).
 
-        Each value is a factory ``(model, **options)`` of an object that maps a list of images to a
-        similarity matrix (n, n), float32, larger is more alike.
+        Each value is a factory ``(model, **options)`` of an object with ``describe(images)``, which returns
+        one object of any kind for each image (a path, a ``LoadedImage`` or an ``EncodedImage``), and
+        ``similarity(queries, database)``, which returns an array (queries, database) of floats from two
+        sequences of such objects: larger is more alike, on any scale.
 
         Example::
 
             @hookimpl
             def mast3r_retrievers():
                 return {"clip": "my_plugin.retrieval:ClipRetriever"}
+
+            class ClipRetriever:                       # my_plugin/retrieval.py; --retrieval clip
+                def __init__(self, model, *, layer=-1): ...
+                def describe(self, images): return [self.embed(image) for image in images]
+                def similarity(self, queries, database): return np.stack(queries) @ np.stack(database).T
         """
         raise NotImplementedError
 
