@@ -2,8 +2,8 @@
 
     python benchmarks/retrieval.py ../shared/images/sceaux ../shared/images/nle_tower --model nano
 
-The first folder is a walk: photos next to each other in the order of their names are next to each other in the
-world. The others are other places. Prints a table (Markdown):
+The first folder is a walk: photos next to each other in the order of their names are next to each other in
+the world. The others are other places. Prints a table (Markdown):
 
 - neighbour: share of the walk's photos whose most similar one (of the walk) is the next or the one before;
 - AP: mean average precision of finding the photos at most 2 steps away among the walk's;

@@ -120,8 +120,8 @@ def _mutual_agreement(query: Tensor, others: Tensor) -> Tensor:
     """(images,) the sum of powers of cosines over a query's mutual nearest neighbours in each image."""
     cosines = torch.einsum("qc,itc->iqt", query, others)
     best, there = cosines.max(dim=2)
-    back = cosines.argmax(dim=1).gather(1, there)
-    mutual = back == torch.arange(len(query), device=query.device)
+    # The neighbour's own best is this token where it is as good: cheaper than to ask which token it is.
+    mutual = cosines.amax(dim=1).gather(1, there) == best
     return (best.clamp_min(0) ** EXPONENT * mutual).sum(dim=1)
 
 

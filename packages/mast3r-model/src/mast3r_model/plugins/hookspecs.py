@@ -182,8 +182,8 @@ class Mast3rHooks:
         Each value is a function of one ``GraphRequest`` (frozen: ``count`` images; ``arguments``, the text
         after the name, split at hyphens: ``swin-5-noncyclic`` gives ``("5", "noncyclic")``;
         ``integer(position, default)`` reads one; ``similarity()`` is the matrix (count, count) of how alike
-        the images are, which may run a network). It returns pairs of indices below ``count``; pairs of an image with itself, and
-        pairs that came before either way round, are dropped.
+        the images are, which may run a network). It returns pairs of indices below ``count``; pairs of an
+        image with itself, and pairs that came before either way round, are dropped.
 
         Example::
 
