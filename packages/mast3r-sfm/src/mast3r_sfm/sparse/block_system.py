@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -11,20 +12,57 @@ from torch import Tensor
 Operator = Callable[[Tensor], Tensor]
 
 
+_BLOCK = 32
+_BLOCKS_AT_ONCE = 1 << 12
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Members of groups cut into blocks of equal length, so that sums over groups are matrix products.
+
+    Attributes:
+        member: (blocks, length) members of a block; the last ones of a group are repeated to fill it.
+        valid: (blocks, length) 0 for those.
+        group: (blocks,) the group of a block.
+        count: number of groups.
+    """
+
+    member: Int[Tensor, "blocks length"]
+    valid: Float[Tensor, "blocks length"]
+    group: Int[Tensor, " blocks"]
+    count: int
+
+    @classmethod
+    def build(cls, group: Int[Tensor, " n"], count: int) -> Grouping:
+        """Cut groups into blocks."""
+        device = group.device
+        order = group.argsort(stable=True)
+        sizes = torch.bincount(group, minlength=count)
+        blocks = (sizes + _BLOCK - 1) // _BLOCK
+        block_group = torch.repeat_interleave(torch.arange(count, device=device), blocks)
+        first_block = blocks.cumsum(0) - blocks
+        rank = torch.arange(len(block_group), device=device) - first_block[block_group]
+        within = rank[:, None] * _BLOCK + torch.arange(_BLOCK, device=device)
+        valid = within < sizes[block_group][:, None]
+        start = (sizes.cumsum(0) - sizes)[block_group][:, None]
+        position = (start + within).clamp_max(max(len(group) - 1, 0))
+        return cls(order[position], valid.double(), block_group, count)
+
+
 def grouped_outer(
-    rows: Float[Tensor, "n r c"],
-    weights: Float[Tensor, " n"],
-    group: Int[Tensor, " n"],
-    count: int,
-    chunk: int = 1 << 17,
+    rows: Float[Tensor, "n r c"], weights: Float[Tensor, " n"], grouping: Grouping
 ) -> Float[Tensor, "g c c"]:
-    """Sum of weights * rows^T rows over the members of each group; memory bounded by ``chunk`` members."""
+    """Sum of weights * rows^T rows over the members of each group; memory bounded by a number of blocks."""
     width = rows.shape[-1]
-    sums = rows.new_zeros(count, width, width)
-    for start in range(0, len(rows), chunk):
-        part = rows[start : start + chunk]
-        products = (part * weights[start : start + chunk, None, None]).transpose(1, 2) @ part
-        sums.index_add_(0, group[start : start + chunk], products)
+    sums = rows.new_zeros(grouping.count, width, width)
+    for start in range(0, len(grouping.group), _BLOCKS_AT_ONCE):
+        chosen = slice(start, start + _BLOCKS_AT_ONCE)
+        member = grouping.member[chosen]
+        weight = weights[member] * grouping.valid[chosen]
+        part = rows[member]
+        weighted = part * weight[..., None, None]
+        products = weighted.flatten(1, 2).transpose(1, 2) @ part.flatten(1, 2)
+        sums.index_add_(0, grouping.group[chosen], products)
     return sums
 
 

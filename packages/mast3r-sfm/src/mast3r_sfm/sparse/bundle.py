@@ -91,6 +91,13 @@ class Observations:
     weight: Float[Tensor, " n"]
     loss: GammaLoss
 
+    def pieces(self, most: int) -> list[Observations]:
+        """The same in pieces of at most so many; one, possibly empty, piece at least."""
+        names = ("owner", "observer", "anchor", "xy", "offset", "target", "weight")
+        parts = [torch.split(getattr(self, name), most) for name in names]
+        rows = zip(*parts, strict=True)
+        return [Observations(**dict(zip(names, row, strict=True)), loss=self.loss) for row in rows]
+
 
 @dataclass(frozen=True)
 class Evaluation:

@@ -8,9 +8,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .block_system import block_product, dense_blocks, grouped_outer, solve_dense, solve_iteratively
+from .block_system import Grouping, block_product, dense_blocks, grouped_outer, solve_dense, solve_iteratively
 from .bundle import CAMERA_PARAMETERS, LOG_DEPTH, OBSERVATION_PARAMETERS, Observations
 
+#: Beyond this many multiplications the Schur complement is not formed.
+_MOST_DENSE_PRODUCTS = 5e9
 _OTHERS = [column for column in range(OBSERVATION_PARAMETERS) if column != LOG_DEPTH]
 
 
@@ -33,21 +35,25 @@ class Layout:
     Attributes:
         pair_owner: (D,) owner of a directed pair.
         pair_observer: (D,) its observer.
-        pair_of: per set of observations (n,) directed pair.
+        by_pair: per set of observations, grouped by directed pair.
         entry_anchor: (E,) anchor of an entry of the coupling between anchors and observers.
         entry_observer: (E,) its observer.
         entry_of: per set of observations (n,) entry.
         anchor_image: (A,) owner of an anchor.
+        anchors_by_owner: grouped by that.
+        entries_by_observer: entries grouped by observer.
         num_cameras: N.
     """
 
     pair_owner: Int[Tensor, " D"]
     pair_observer: Int[Tensor, " D"]
-    pair_of: tuple[Int[Tensor, " n"], ...]
+    by_pair: tuple[Grouping, ...]
     entry_anchor: Int[Tensor, " E"]
     entry_observer: Int[Tensor, " E"]
     entry_of: tuple[Int[Tensor, " n"], ...]
     anchor_image: Int[Tensor, " A"]
+    anchors_by_owner: Grouping
+    entries_by_observer: Grouping
     num_cameras: int
 
     @classmethod
@@ -63,11 +69,13 @@ class Layout:
         return cls(
             pair_owner=pairs // num_cameras,
             pair_observer=pairs % num_cameras,
-            pair_of=tuple(pair_of.split(lengths)),
+            by_pair=tuple(Grouping.build(part, len(pairs)) for part in torch.split(pair_of, lengths)),
             entry_anchor=entries // num_cameras,
             entry_observer=entries % num_cameras,
-            entry_of=tuple(entry_of.split(lengths)),
+            entry_of=tuple(torch.split(entry_of, lengths)),
             anchor_image=anchor_image,
+            anchors_by_owner=Grouping.build(anchor_image, num_cameras),
+            entries_by_observer=Grouping.build(entries % num_cameras, num_cameras),
             num_cameras=num_cameras,
         )
 
@@ -143,7 +151,7 @@ class BundleSystem:
             scale_row[0, 9] = 1
             owner = torch.cat((owner, scale_row))
             observer = torch.cat((observer, 0 * scale_row))
-        gram = grouped_outer(torch.cat(parts, -1), weight, layout.pair_of[which], len(layout.pair_owner))
+        gram = grouped_outer(torch.cat(parts, -1), weight, layout.by_pair[which])
         width = len(_OTHERS)
         keep = [k for k in range(gram.shape[1]) if k != width]
         hessian, pull = gram[:, keep][:, :, keep], gram[:, keep, width]
@@ -174,7 +182,8 @@ class BundleSystem:
             Steps of cameras and log depths, or None if the system is not positive definite.
         """
         reduced = ReducedSystem(self, index, damping)
-        dense = index.numel() <= dense_limit and index.numel() * len(self.depth_hessian) <= 4e7
+        products = index.numel() ** 2 * len(self.depth_hessian)
+        dense = index.numel() <= dense_limit and products <= _MOST_DENSE_PRODUCTS
         solution = reduced.solve_dense() if dense else reduced.solve_iteratively()
         if solution is None:
             return None
@@ -252,9 +261,9 @@ class ReducedSystem:
         """Conjugate gradients, preconditioned by the cameras' own blocks of the Schur complement."""
         layout = self._layout
         inverse = self.inverse_depth
-        own = grouped_outer(self._own[:, None], inverse, self._anchor_owner, layout.num_cameras)
+        own = grouped_outer(self._own[:, None], inverse, layout.anchors_by_owner)
         seen = grouped_outer(
-            self._observer[:, None], inverse[layout.entry_anchor], layout.entry_observer, layout.num_cameras
+            self._observer[:, None], inverse[layout.entry_anchor], layout.entries_by_observer
         )
         free = self._free
         blocks = (self._diagonal - own - seen) * free[:, :, None] * free[:, None]

@@ -30,26 +30,27 @@ from .parameters import lower_medians
 from .priors import CameraPriors
 from .problem import SparseProblem
 from .similarity import CoarseSolver, Similarities
-from .tree import KinematicTree, kinematic_tree
+from .tree import kinematic_tree
 from .world_frame import moved_to_known_poses
 
 #: Reprojection errors below this (pixels) or point errors below it weigh as if they had it.
 _LEAST_DISTANCE = 1e-4
+#: Jacobians of this many observations are in memory at one time.
+_OBSERVATIONS_AT_ONCE = 1 << 18
+_PIECES_KEPT = 4
 
 
 def align_lm(
     problem: SparseProblem, options: LmOptions, priors: CameraPriors, progress: Progress | None = None
 ) -> Alignment:
     """Align with Levenberg-Marquardt; what has a standard deviation of 0 is kept exactly."""
-    tree = kinematic_tree(
-        problem.match_counts(), mode=options.tree, shapes=problem.shapes, subsample=problem.subsample
-    )
+    root = kinematic_tree(problem.match_counts(), mode="mst").root
     objective = Objective.build(problem, options, torch.float64)
     start, cameras = _start(problem, priors)
     depth = pixel_depth(cameras, start.log_depth.exp(), objective.image, objective.anchor, objective.offset)
     canonical = to_camera(cameras, objective.image, objective.xy, depth)
     known = priors.has_pose.to(start.center.device)
-    coarse = CoarseSolver(objective, canonical, tree, known, options)
+    coarse = CoarseSolver(objective, canonical, root, known, options)
     similarities = coarse.start()
     if bool(known.any()):
         similarities = moved_to_known_poses(similarities, priors)
@@ -57,7 +58,7 @@ def align_lm(
     state = _with_similarities(start, similarities, problem.anchor_image)
     stages = [report]
     if options.fine and options.fine_iterations:
-        solver = FineSolver(problem, objective, state, priors, tree, options)
+        solver = FineSolver(problem, objective, state, priors, root, options)
         state, report = solver.run(state, progress)
         stages.append(report)
     if not bool(known.any()):
@@ -120,21 +121,22 @@ class FineSolver:
         objective: Objective,
         start: BundleState,
         priors: CameraPriors,
-        tree: KinematicTree,
+        root: int,
         options: LmOptions,
     ) -> None:
         self._options = options
-        self._sets = [matched_observations(objective)]
-        if len(objective.fallback_end) and options.fallback_weight:
-            self._sets.append(fallback_observations(objective))
+        self._has_fallback = bool(len(objective.fallback_end)) and options.fallback_weight > 0
+        self._sets = matched_observations(objective).pieces(_OBSERVATIONS_AT_ONCE)
+        if self._has_fallback:
+            self._sets += fallback_observations(objective).pieces(_OBSERVATIONS_AT_ONCE)
         self._size_wh = problem.shapes.flip(-1).to(start.center)
         self._layout = Layout.build(self._sets, problem.anchor_image, problem.num_images)
         median = lower_medians(problem.core_depth.double(), problem.anchor_start)
         count = sum(len(observations.owner) for observations in self._sets)
         self._priors = BundlePriors.build(problem, priors, options, start, median, count)
-        self._index = self._free_parameters(priors, tree)
+        self._index = self._free_parameters(priors, root)
 
-    def _free_parameters(self, priors: CameraPriors, tree: KinematicTree) -> Int[Tensor, "N 10"]:
+    def _free_parameters(self, priors: CameraPriors, root: int) -> Int[Tensor, "N 10"]:
         """Number of each camera's parameters among the free unknowns, -1 if fixed."""
         device = self._size_wh.device
         count = len(self._size_wh)
@@ -143,9 +145,9 @@ class FineSolver:
         free[:, :3] &= ~(has_pose & (priors.rotation_sigma.to(device) == 0))[:, None]
         free[:, 3:6] &= ~(has_pose & (priors.translation_sigma.to(device) == 0))[:, None]
         if not bool(has_pose.any()):
-            free[tree.root, :6] = False
-        if int(has_pose.sum()) < 2 and len(self._sets) == 1:
-            free[tree.root, 9] = False
+            free[root, :6] = False
+        if int(has_pose.sum()) < 2 and not self._has_fallback:
+            free[root, 9] = False
         _, group = torch.unique(priors.intrinsics_group.to(device), return_inverse=True)
         columns = torch.arange(CAMERA_PARAMETERS, device=device)
         intrinsic = (columns >= 6) & (columns < 9)
@@ -201,12 +203,16 @@ class FineSolver:
         return replace(state, log_depth=self._priors.pivoted(state)[0])
 
     def _evaluated(self, state: BundleState) -> tuple[list[Evaluation], float, float]:
+        """Evaluations (only of few observations: many are evaluated again), loss, and loss with priors."""
         cameras = _cameras(state, self._size_wh, self._priors.base_focal)
-        evaluations = [evaluate(observations, cameras, state.log_depth.exp()) for observations in self._sets]
-        data = 0.0
-        for observations, at in zip(self._sets, evaluations, strict=True):
+        depth = state.log_depth.exp()
+        kept, data = [], 0.0
+        for observations in self._sets:
+            at = evaluate(observations, cameras, depth)
             data += float((observations.weight * observations.loss.of_distance(at.distance)).sum())
-        return evaluations, data, data + self._priors.loss(state, self._options.optimize_depth)
+            if len(self._sets) <= _PIECES_KEPT:
+                kept.append(at)
+        return kept, data, data + self._priors.loss(state, self._options.optimize_depth)
 
     def _linearized(self, state: BundleState, evaluations: list[Evaluation]) -> BundleSystem:
         cameras = _cameras(state, self._size_wh, self._priors.base_focal)
@@ -214,7 +220,8 @@ class FineSolver:
         free_depth = self._options.optimize_depth
         system = BundleSystem.empty(self._layout, state.center)
         growth = None if free_depth else self._priors.pivoted(state)[1]
-        for which, (observations, at) in enumerate(zip(self._sets, evaluations, strict=True)):
+        for which, observations in enumerate(self._sets):
+            at = evaluations[which] if evaluations else evaluate(observations, cameras, depth)
             columns = jacobian(observations, at, cameras, self._size_wh, depth)
             weight = _reweighted(observations, at)
             system.add(which, columns, at.residual, weight, observations.anchor, growth)

@@ -19,7 +19,6 @@ class AlignOptions:
     """What both solvers understand.
 
     Attributes:
-        tree: ``hclust-ward`` or another linkage, or ``mst``: along which poses are chained.
         fine: after the coarse 3D stage, also minimise reprojection errors.
         optimize_principal_point: free in the fine stage.
         optimize_depth: anchors' depths are free in the fine stage.
@@ -29,7 +28,6 @@ class AlignOptions:
         fallback_weight: of the fallback loss, in both stages.
     """
 
-    tree: str = "hclust-ward"
     fine: bool = True
     optimize_principal_point: bool = True
     optimize_depth: bool = True
@@ -44,6 +42,7 @@ class AdamOptions(AlignOptions):
     """Upstream's first-order schedule.
 
     Attributes:
+        tree: ``hclust-ward`` or another linkage, or ``mst``: along which poses are chained.
         coarse_lr: learning rate of the coarse stage, annealed to 0 by a cosine.
         coarse_iterations: steps of the coarse stage.
         fine_lr: learning rate of the fine stage.
@@ -56,6 +55,7 @@ class AdamOptions(AlignOptions):
             take steps that are as many times larger as images share them.
     """
 
+    tree: str = "hclust-ward"
     coarse_lr: float = 0.07
     coarse_iterations: int = 300
     fine_lr: float = 0.01

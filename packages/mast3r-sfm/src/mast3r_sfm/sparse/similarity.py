@@ -17,14 +17,18 @@ from torch import Tensor
 
 from .adam import Progress
 from .alignment import StageReport
-from .block_system import block_product, dense_blocks, grouped_outer, solve_dense, solve_iteratively
+from .block_system import Grouping, block_product, dense_blocks, grouped_outer, solve_dense, solve_iteratively
 from .losses import GammaLoss
 from .objective import Objective
 from .options import LmOptions
 from .rotations import exp_rotation, fit_similarities
-from .tree import KinematicTree
+from .tree import kinematic_tree
 
 _PARAMETERS = 7  # rotation, translation, log scale
+#: A match agrees with its pair's similarity if it is off by less than this fraction of its depth.
+_AGREEMENT = 0.05
+#: A pair's vote is 1 plus this for every match that agrees, so that every pair has one.
+_VOTE = 16
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class _Links:
     image: Int[Tensor, "2 n"]
     points: Float[Tensor, "2 n 3"]
     weight: Float[Tensor, " n"]
-    group: Int[Tensor, " n"]
+    grouping: Grouping
     group_image: Int[Tensor, "g 2"]
     loss: GammaLoss
     second_scales: bool
@@ -76,7 +80,7 @@ class CoarseSolver:
     Args:
         objective: matches and fallback records.
         canonical: (2M, 3) canonical points of all ends, in camera frames.
-        tree: along which the start is chained.
+        root: the image whose pose stays where it starts, unless poses are known.
         fixed_pose: (N,) images whose pose must not move.
         options: of the solver.
     """
@@ -85,11 +89,11 @@ class CoarseSolver:
         self,
         objective: Objective,
         canonical: Float[Tensor, "K 3"],
-        tree: KinematicTree,
+        root: int,
         fixed_pose: Bool[Tensor, " N"],
         options: LmOptions,
     ) -> None:
-        self._objective, self._canonical, self._tree, self._options = objective, canonical, tree, options
+        self._objective, self._canonical, self._root, self._options = objective, canonical, root, options
         self._fixed_pose = fixed_pose
         self._count = len(fixed_pose)
         self._links = [self._match_links()]
@@ -116,40 +120,45 @@ class CoarseSolver:
     ) -> _Links:
         key, group = torch.unique(image[0] * self._count + image[1], return_inverse=True)
         pair = torch.stack((key // self._count, key % self._count), -1)
-        return _Links(image, points, weight, group, pair, loss, second_scales)
+        grouping = Grouping.build(group, len(key))
+        return _Links(image, points, weight, grouping, pair, loss, second_scales)
 
     def start(self) -> Similarities:
-        """Robust similarities between parents and children, chained from the root."""
-        first, second = self._objective.image.chunk(2)
-        points = self._canonical.chunk(2)
-        edges = self._tree.edges.to(first.device)
-        edge_of = torch.full((self._count**2,), -1, dtype=torch.int64, device=first.device)
-        edge_of[edges[:, 0] * self._count + edges[:, 1]] = torch.arange(len(edges), device=first.device)
-        forward, backward = edge_of[first * self._count + second], edge_of[second * self._count + first]
-        edge = torch.maximum(forward, backward)
-        chosen = edge >= 0
-        is_forward = (forward >= 0)[chosen][:, None]
-        parent = torch.where(is_forward, points[0][chosen], points[1][chosen])
-        child = torch.where(is_forward, points[1][chosen], points[0][chosen])
-        weight = torch.ones_like(parent[:, 0])
-        scale, rotation, translation = fit_similarities(child, parent, weight, edge[chosen], len(edges))
+        """Robust similarities of all pairs, chained along the tree of those that most matches agree with.
+
+        Upstream's trees may join images that have no match in common; these edges always do.
+        """
+        image = self._objective.image.reshape(2, -1)
+        target, source = self._canonical.reshape(2, -1, 3)
+        key, pair = torch.unique(image[0] * self._count + image[1], return_inverse=True)
+        weight = torch.ones_like(target[:, 0])
+        scale, rotation, translation = fit_similarities(source, target, weight, pair, len(key))
+        moved = scale[pair][:, None] * (rotation[pair] * source[:, None]).sum(-1) + translation[pair]
+        agrees = (moved - target).norm(dim=-1) < _AGREEMENT * target[:, 2].abs()
+        votes = 1 + torch.zeros_like(key).index_add(0, pair, _VOTE * agrees.long())
+        first, second = key // self._count, key % self._count
+        scores = torch.zeros(self._count, self._count, dtype=torch.int64, device=key.device)
+        scores[first, second] = scores[second, first] = votes
+        tree = kinematic_tree(scores, mode="mst")
+        place = torch.zeros_like(scores)
+        place[first, second] = torch.arange(len(key), device=key.device)
+        place[second, first] = -1 - place[first, second]
         state = Similarities(
-            torch.eye(3).to(self._canonical).repeat(self._count, 1, 1),
-            self._canonical.new_zeros(self._count, 3),
-            self._canonical.new_zeros(self._count),
+            torch.eye(3).to(source).repeat(self._count, 1, 1),
+            source.new_zeros(self._count, 3),
+            source.new_zeros(self._count),
         )
-        done = 0
-        for level in self._tree.levels:
-            above, below = level.to(first.device).T
-            edge = torch.arange(done, done + len(level), device=first.device)
-            done += len(level)
-            lifted = (state.rotation[above] * translation[edge][:, None]).sum(-1)
+        for above, below in (level.to(key.device).T for level in tree.levels):
+            index = place[above, below]
+            inverse = index < 0
+            index = torch.where(inverse, -1 - index, index)
+            fit = _inverted_where(inverse, scale[index], rotation[index], translation[index])
+            lifted = (state.rotation[above] * fit[2][:, None]).sum(-1)
+            center = state.center[above] + state.log_scale[above].exp()[:, None] * lifted
             state = Similarities(
-                state.rotation.index_copy(0, below, state.rotation[above] @ rotation[edge]),
-                state.center.index_copy(
-                    0, below, state.center[above] + state.log_scale[above].exp()[:, None] * lifted
-                ),
-                state.log_scale.index_copy(0, below, state.log_scale[above] + scale[edge].log()),
+                state.rotation.index_copy(0, below, state.rotation[above] @ fit[1]),
+                state.center.index_copy(0, below, center),
+                state.log_scale.index_copy(0, below, state.log_scale[above] + fit[0].log()),
             )
         return state.rescaled()
 
@@ -216,7 +225,7 @@ class CoarseSolver:
             weight = links.weight * links.loss.slope(distance) / distance.clamp_min(1e-9)
             one = torch.ones_like(distance)[:, None]
             rows = torch.cat((first, one, second, one, difference), -1)[:, None]
-            moments = grouped_outer(rows, weight, links.group, len(links.group_image))
+            moments = grouped_outer(rows, weight, links.grouping)
             lever = _lever().to(moments)
             second_lever = lever.clone()
             if not links.second_scales:
@@ -243,7 +252,7 @@ class CoarseSolver:
         if known:
             free[self._fixed_pose, :6] = 0
         else:
-            free[self._tree.root, :6] = 0
+            free[self._root, :6] = 0
         if known < 2:
             free[(state.log_scale <= 0) & (gradient[:, 6] > 0), 6] = 0
         strength = diagonal.diagonal(dim1=1, dim2=2)
@@ -263,6 +272,19 @@ class CoarseSolver:
             tolerance=1e-3,
             max_steps=300,
         ).reshape(right.shape)
+
+
+def _inverted_where(
+    mask: Bool[Tensor, " n"], scale: Tensor, rotation: Tensor, translation: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Similarities, replaced by their inverses where the mask is set."""
+    back = rotation.transpose(1, 2)
+    returned = -(back * translation[:, None]).sum(-1) / scale[:, None]
+    return (
+        torch.where(mask, 1 / scale, scale),
+        torch.where(mask[:, None, None], back, rotation),
+        torch.where(mask[:, None], returned, translation),
+    )
 
 
 def _lever() -> Float[Tensor, "4 3 7"]:
