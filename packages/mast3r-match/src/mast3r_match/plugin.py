@@ -15,3 +15,11 @@ def mast3r_commands() -> Mapping[str, CommandSpec]:
             "mast3r_match.cli:evaluate_pairs", "Measure matches and poses on pairs of known pose.", "Evaluate"
         ),
     }
+
+
+@hookimpl
+def mast3r_retrievers() -> Mapping[str, str]:
+    return {
+        "encoder": "mast3r_match.retrieval:EncoderRetriever",
+        "mast3r": "mast3r_match.retrieval:AsmkRetriever",
+    }
