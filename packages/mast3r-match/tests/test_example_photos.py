@@ -15,7 +15,9 @@ EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
 @pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the example photos lie in the repository only")
 def test_most_matches_of_the_example_photos_are_right() -> None:
-    matches = match_images(load_model("nano", device="cpu", dtype="fp32"), EXAMPLES / "a.jpg", EXAMPLES / "b.jpg")
+    matches = match_images(
+        load_model("nano", device="cpu", dtype="fp32"), EXAMPLES / "a.jpg", EXAMPLES / "b.jpg"
+    )
     with np.load(EXAMPLES / "truth.npz") as file:
         truth = {name: file[name].astype(np.float64) for name in file.files}
     column, row = np.round(matches.keypoints0).astype(int).T

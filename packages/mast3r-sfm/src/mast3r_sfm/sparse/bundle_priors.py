@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import roma
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -136,6 +135,8 @@ class BundlePriors:
             self._add_depths(system, state)
 
     def _pose_errors(self, state: BundleState) -> tuple[Tensor, Tensor]:
+        import roma  # it imports torch's compiler, which takes seconds; only known poses need it
+
         turn = roma.rotmat_to_rotvec(state.rotation @ self.rotation.transpose(1, 2))
         return turn, state.center - self.center
 

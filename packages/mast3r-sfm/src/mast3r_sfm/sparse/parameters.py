@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-import roma
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -101,6 +100,8 @@ class CameraModel:
 
     def _chained(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """Compose relative poses down the tree, one level at a time."""
+        import roma  # it imports torch's compiler, which takes seconds; only this solver needs it
+
         rotation = roma.unitquat_to_rotmat(
             parameters.quaternion / parameters.quaternion.norm(dim=-1, keepdim=True)
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import roma
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -10,7 +9,10 @@ from torch import Tensor
 
 def exp_rotation(omega: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3 3"]:
     """Rotation matrices of rotation vectors."""
-    return roma.rotvec_to_rotmat(omega)
+    x, y, z = omega.unbind(-1)
+    none = torch.zeros_like(x)
+    cross = torch.stack((none, -z, y, z, none, -x, -y, x, none), -1).reshape(*omega.shape[:-1], 3, 3)
+    return torch.linalg.matrix_exp(cross)
 
 
 def nearest_rotation(matrix: Float[Tensor, "N 3 3"]) -> Float[Tensor, "N 3 3"]:
