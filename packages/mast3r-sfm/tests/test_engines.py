@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from mast3r_model import DeviceError, InputError, hookimpl, temporary_plugin
+from mast3r_model import DeviceError, InputError, cpu_threads, hookimpl, temporary_plugin
 from mast3r_sfm.engines.local import LocalEngine
 from mast3r_sfm.engines.processes import ProcessesEngine, worker_devices
 from mast3r_sfm.engines.ray_cluster import RayEngine
@@ -32,7 +32,15 @@ def tiny() -> Iterator[ModuleType]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(HERE)
         patch.setenv("PYTHONPATH", str(HERE))
+        patch.setenv("OMP_NUM_THREADS", "1")  # of the processes started here, see `_one_thread`
         yield importlib.import_module("fragile_network")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """As many threads here as in each worker: with more, sums are rounded otherwise."""
+    with cpu_threads(1):
+        yield
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ class Engine(Protocol):
     """Carries out tasks somewhere; made by a factory ``(model, cache, options)`` of hook `mast3r_engines`.
 
     An engine decides where and in how many processes; what is done is `PredictionWorker.run` for every
-    engine, so that all give equal results.
+    engine, so that all give equal results (to the bit where they use as many threads).
 
     Attributes:
         workers: how many tasks it does at the same time.
