@@ -100,9 +100,8 @@ def replay(scene: Any, tag: str) -> None:
     problem = scene.problem(threshold)
     priors = CameraPriors.build(problem.num_images, shared_intrinsics=shared)
     alignment = align(problem, solver="adam", options=options, priors=priors)
-    for stage, golden, tolerance in zip(
-        alignment.stages, scene.runs["runs"][tag]["loss"], (0.01, 0.005), strict=True
-    ):
+    for stage, golden in zip(alignment.stages, scene.runs["runs"][tag]["loss"], strict=True):
+        tolerance = {"coarse": 0.01, "fine": 0.005}[stage.name]
         assert float(stage.losses[0]) == pytest.approx(
             golden["first"], rel=1e-5 if stage.name == "coarse" else 0.05
         )
