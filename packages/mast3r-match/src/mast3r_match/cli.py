@@ -16,6 +16,7 @@ from mast3r_model.cli import (
     model_options,
     option,
     output_option,
+    with_flags,
 )
 
 EXAMPLES = [
@@ -162,17 +163,8 @@ _MATCH_FLAGS: list[Callable[..., Any]] = [
 ]
 
 
-def _with(flags: list[Callable[..., Any]]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        for flag in reversed(flags):
-            function = flag(function)
-        return function
-
-    return decorate
-
-
 @command("match", examples=EXAMPLES)
-@_with(_MATCH_FLAGS)
+@with_flags(_MATCH_FLAGS)
 def match(context: CommandContext, *, model: ModelOptions, **flags: Any) -> None:
     """Match two photos, or many pairs: keypoints in the photos' own pixels, with scores.
 
@@ -196,7 +188,7 @@ def match(context: CommandContext, *, model: ModelOptions, **flags: Any) -> None
         "mast3r evaluate pairs scannet_pairs_with_gt.txt --json",
     ],
 )
-@_with(
+@with_flags(
     [
         argument(
             "data", help="Dataset expression, or a list of pairs with intrinsics and poses (38 columns)."

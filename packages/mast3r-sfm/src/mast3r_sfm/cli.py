@@ -16,6 +16,7 @@ from mast3r_model.cli import (
     model_options,
     option,
     output_option,
+    with_flags,
 )
 
 EXAMPLES = [
@@ -66,17 +67,8 @@ _FLAGS: list[Callable[..., Any]] = [
 ]  # fmt: skip
 
 
-def _with(flags: list[Callable[..., Any]]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        for flag in reversed(flags):
-            function = flag(function)
-        return function
-
-    return decorate
-
-
 @command("sfm", examples=EXAMPLES)
-@_with(_FLAGS)
+@with_flags(_FLAGS)
 def sfm(context: CommandContext, *, model: ModelOptions, **flags: Any) -> None:
     """Photos or a video to cameras, depth and points.
 

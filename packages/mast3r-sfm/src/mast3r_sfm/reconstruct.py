@@ -20,7 +20,7 @@ from mast3r_model import AsymmetricCroCo3DStereo, InputError, NothingFoundError
 
 from .canonical import CanonicalAccumulator, CanonicalView
 from .known_cameras import KnownCameras, camera_priors
-from .pairs import graph_pairs
+from .pairs import Pair, graph_pairs
 from .photos import ImageSet, open_images
 from .predictions import Forecast, PredictedPairs, PredictionOptions, predict_pairs
 from .predictions.predict import Progress
@@ -38,8 +38,6 @@ from .sparse import (
     dense_points,
 )
 from .tracks import tracks_from_matches
-
-Pair = tuple[int, int]
 
 USUAL_CONFIDENCE = 1.5
 """Upstream's threshold for points."""
@@ -191,7 +189,9 @@ def _solve(
     dropped = [DroppedImage(image.name, image.reason) for image in images.dropped]
     used = [index for index, view in enumerate(gathered.views) if view is not None]
     dropped += [
-        DroppedImage(image.name, "it is in no pair") for k, image in enumerate(images) if k not in used
+        DroppedImage(image.name, "it is in no pair")
+        for image, view in zip(images, gathered.views, strict=True)
+        if view is None
     ]
     views = [view for view in gathered.views if view is not None]
     row = {image: k for k, image in enumerate(used)}

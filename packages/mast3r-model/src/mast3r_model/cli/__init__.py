@@ -43,7 +43,7 @@ from .command import Command, command
 from .console import Console
 from .context import CommandContext
 from .options import ModelOptions, complete_model, model_options, output_option, refuse_existing
-from .parameters import Argument, Option, argument, option
+from .parameters import Argument, Option, argument, option, with_flags
 from .root import main, root
 from .run import run
 
@@ -64,4 +64,5 @@ __all__ = [
     "refuse_existing",
     "root",
     "run",
+    "with_flags",
 ]

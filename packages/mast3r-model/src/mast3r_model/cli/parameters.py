@@ -78,3 +78,20 @@ def option(*declarations: str, section: str = "Options", rare: bool = False, **s
 def argument(*declarations: str, help: str = "", section: str = "Input", **settings: Any) -> Decorator:
     """``click.argument`` with a line of help."""
     return click.argument(*declarations, cls=Argument, description=help, section=section, **settings)
+
+
+def with_flags(
+    flags: Sequence[Callable[..., Any]],
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command many arguments and options at once, in the order of the list.
+
+    Args:
+        flags: what `argument`, `option` and their like return.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for flag in reversed(flags):
+            function = flag(function)
+        return function
+
+    return decorate

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mast3r_model import InputError
+from mast3r_sfm.pairs import Pair
 from mast3r_sfm.photos import SourceImage
 
 from .cache import PredictionCache
@@ -13,8 +14,6 @@ from .keys import NetworkIdentity, features_key, image_identity, pair_key
 from .options import PredictionOptions
 from .schedule import batches, ordered_pairs
 from .tasks import DecodeTask, EncodeTask, ImageWork, PairWork
-
-Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
