@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from .cameras import Cameras
 from .primitives import FloatArray, Scene, SceneBatch
-from .tracing import trace
+from .probing import Probes, outside_obstacles
 
 _FIRST_VIEWS, _SECOND_VIEWS = 3, 6
 """Candidates for the first view, and for the second view beside each of them."""
@@ -137,12 +137,12 @@ def sample_pairs(
     cameras = Cameras(
         *(tensor.to(batch.device) for tensor in (cameras.scene, cameras.intrinsics, cameras.cam2world))
     )
-    overlap, is_good = _probe_overlap(batch, cameras, probe)
+    overlap, is_good = _overlap_of_candidates(batch, cameras, probe)
     overlaps = overlap.view(len(scenes), -1).cpu().numpy()
     usable = is_good.view(len(scenes), _FIRST_VIEWS, 1 + _SECOND_VIEWS).cpu().numpy()
     poses, matrices = [], []
     for i, (scene, candidates, rng) in enumerate(zip(scenes, drawn, rngs, strict=True)):
-        free = _outside_obstacles(scene, candidates.position).reshape(usable[i].shape) & usable[i]
+        free = outside_obstacles(scene, candidates.position).reshape(usable[i].shape) & usable[i]
         wanted = rng.uniform(*covisibility)
         badness = np.abs(overlaps[i] - wanted) + 10.0 * ~(free[:, :1] & free[:, 1:]).ravel()
         first, second = divmod(int(badness.argmin()), _SECOND_VIEWS)
@@ -157,37 +157,12 @@ def sample_pairs(
     )
 
 
-def _outside_obstacles(scene: Scene, position: FloatArray) -> FloatArray:
-    if len(scene.obstacles) == 0:
-        return np.ones(len(position), bool)
-    distance = np.linalg.norm(position[:, None] - scene.obstacles[None, :, :3], axis=-1)
-    return (distance > scene.obstacles[:, 3] * 1.02).all(axis=1)
-
-
-def _probe_overlap(
+def _overlap_of_candidates(
     batch: SceneBatch, cameras: Cameras, shape: tuple[int, int]
-) -> tuple[Float[Tensor, " pairs"], Tensor]:
+) -> tuple[Float[Tensor, " pairs"], Bool[Tensor, " views"]]:
     """Overlap of each first view with its second views; whether each view shows enough, not too near."""
-    height, width = shape
-    hits = trace(batch, cameras, shape)
-    is_hit = hits.surface >= 0
-    depth = torch.where(is_hit, 1 / hits.inverse_depth.clamp_min(1e-6), 0.0)
-    size = batch.size[cameras.scene, None]
-    close = (is_hit & (depth < 0.12 * size)).float().mean(1)
-    is_good = (is_hit.float().mean(1) > 0.45) & (close < 0.05)
-
+    probes = Probes.of(batch, cameras, shape)
     group = 1 + _SECOND_VIEWS
-    points = cameras.rays(shape).transpose(1, 2) * depth[..., None]
-    world = points @ cameras.cam2world[:, :3, :3].transpose(1, 2) + cameras.cam2world[:, None, :3, 3]
-    first = torch.arange(0, len(depth), group, device=depth.device).repeat_interleave(_SECOND_VIEWS)
-    second = torch.arange(len(depth), device=depth.device).view(-1, group)[:, 1:].flatten()
-    pose, K = cameras.cam2world[second], cameras.intrinsics[second]
-    seen = (world[first] - pose[:, None, :3, 3]) @ pose[:, :3, :3]
-    z = seen[..., 2]
-    pixel = (seen @ K.transpose(1, 2))[..., :2] / z.clamp_min(1e-6)[..., None]
-    column, row = pixel[..., 0].round(), pixel[..., 1].round()
-    inside = (z > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height) & is_hit[first]
-    index = (row.clamp(0, height - 1) * width + column.clamp(0, width - 1)).long()
-    there = depth[second].gather(1, index)
-    visible = inside & (torch.abs(there - z) < 0.1 * z)
-    return visible.float().mean(1), is_good
+    first = torch.arange(0, len(probes.depth), group, device=batch.device).repeat_interleave(_SECOND_VIEWS)
+    second = torch.arange(len(probes.depth), device=batch.device).view(-1, group)[:, 1:].flatten()
+    return probes.overlap(first, second), probes.is_good
