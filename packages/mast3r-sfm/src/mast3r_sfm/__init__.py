@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .evaluation import CameraEvaluation as CameraEvaluation
     from .evaluation import compare_cameras as compare_cameras
     from .known_cameras import KnownCameras as KnownCameras
+    from .options import ReconstructionOptions as ReconstructionOptions
     from .pairs import graph_pairs as graph_pairs
     from .pairs import make_pairs as make_pairs
     from .photos import ImageSet as ImageSet
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from .predictions import PredictionOptions as PredictionOptions
     from .predictions import TwoViewPrediction as TwoViewPrediction
     from .predictions import predict_pairs as predict_pairs
-    from .reconstruct import ReconstructionOptions as ReconstructionOptions
     from .reconstruct import reconstruct as reconstruct
     from .scene import DroppedImage as DroppedImage
     from .scene import PointCloud as PointCloud
@@ -65,7 +65,7 @@ _MODULE_OF = {
     "PosedCameras": "cameras",
     "PredictionCache": "predictions",
     "PredictionOptions": "predictions",
-    "ReconstructionOptions": "reconstruct",
+    "ReconstructionOptions": "options",
     "Scene": "scene",
     "SceneImage": "scene",
     "SparseProblem": "sparse",

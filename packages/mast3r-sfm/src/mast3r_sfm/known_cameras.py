@@ -74,6 +74,17 @@ def camera_priors(images: ImageSet, known: KnownCameras | None, *, shared_intrin
     )
 
 
+def known_poses(images: ImageSet, known: KnownCameras | None) -> list[bool]:
+    """Of each image, whether its pose is known.
+
+    Raises:
+        InputError: known poses that name none of the images.
+    """
+    if known is None or known.poses is None:
+        return [False] * len(images)
+    return [found is not None for found in _find(images, known.poses, "poses")]
+
+
 def _known_intrinsics(images: ImageSet, known: KnownCameras) -> list[np.ndarray | None]:
     if known.shared_intrinsics is not None:
         return [np.asarray(known.shared_intrinsics, np.float64)] * len(images)

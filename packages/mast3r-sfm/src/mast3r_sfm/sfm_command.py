@@ -14,10 +14,11 @@ from mast3r_model.cli import CommandContext, ModelOptions
 
 from .cameras import read_cameras
 from .known_cameras import KnownCameras
+from .options import ReconstructionOptions
 from .pairs import pair_indices, read_pairs
 from .photos import ImageSet, open_images
 from .predictions import PredictionOptions
-from .reconstruct import ReconstructionOptions, reconstruct
+from .reconstruct import reconstruct
 from .scene import Scene
 from .scene_storage import STATE_FILE
 from .sparse import AdamOptions, AlignOptions, LmOptions, Solver
@@ -169,7 +170,7 @@ def _report(context: CommandContext, scene: Scene, folder: Path, written: Sequen
     context.result(
         folder=folder,
         written=list(written),
-        **{name: scene.report[name] for name in ("placed", "components", "dropped", "tracks", "seconds")},
+        **{name: scene.report[name] for name in ("placed", "components", "dropped", "tracks", "stages")},
     )
     context.note(f"written: {folder}")
     context.note(f"next: open {folder / 'scene.glb'}, or mast3r evaluate scenes {folder} TRUTH")

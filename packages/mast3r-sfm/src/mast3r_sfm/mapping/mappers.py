@@ -1,0 +1,23 @@
+"""Which mapper does it, and group by group."""
+
+from __future__ import annotations
+
+from mast3r_sfm.scene import DroppedImage
+
+from .dense_mapper import map_dense
+from .sparse_mapper import map_sparse
+from .task import MappingTask, Placement
+
+
+def place_images(task: MappingTask) -> Placement:
+    """Place all images that match others, each group of connected ones in a world of its own."""
+    groups = task.gathered.groups()
+    dropped = tuple(
+        DroppedImage(task.images[number].name, task.gathered.why_alone(number))
+        for group in groups
+        if len(group) < 2
+        for number in group
+    )
+    connected = [group for group in groups if len(group) > 1]
+    place = {"sparse": map_sparse, "dense": map_dense}[task.options.mapper]
+    return Placement(tuple(place(task, group, number) for number, group in enumerate(connected)), dropped)

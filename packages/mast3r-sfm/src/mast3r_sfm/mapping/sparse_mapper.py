@@ -1,0 +1,72 @@
+"""Sparse global alignment of one group of connected photos (spec 30 sections 5 to 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mast3r_sfm.known_cameras import camera_priors
+from mast3r_sfm.sparse import Alignment, align, build_problem, dense_points
+from mast3r_sfm.tracks import tracks_from_matches
+
+from .task import MappingTask, PlacedGroup, placed_image
+
+
+def map_sparse(task: MappingTask, group: Sequence[int], component: int) -> PlacedGroup:
+    """Place one group.
+
+    Args:
+        task: the whole.
+        group: numbers of its images, two or more.
+        component: its own number.
+    """
+    options, images, views = task.options, task.images.subset(group), task.views_of(group)
+    matches = task.gathered.within(list(group))
+    row = {number: k for k, number in enumerate(group)}
+    cross = task.gathered.cross_pointmaps
+    with task.log.stage("alignment"):
+        problem = build_problem(
+            views,
+            list(matches),
+            list(matches.values()),
+            cross_pointmaps={
+                (row[i], row[j]): points for (i, j), points in cross.items() if i in row and j in row
+            },
+            matching_conf_thr=options.matching_confidence,
+        )
+        priors = camera_priors(images, task.known, shared_intrinsics=options.shared_intrinsics)
+        alignment = align(problem, solver=options.solver, options=options.align, priors=priors)
+    with task.log.stage("depth"):
+        points = dense_points(views, alignment, clean=options.clean_depth, pairs=problem.pairs)
+        placed = tuple(
+            placed_image(
+                image,
+                intrinsics=alignment.intrinsics[k].cpu().numpy(),
+                cam2world=alignment.cam2world[k].cpu().numpy(),
+                depth=points[k].depth.cpu().numpy(),
+                confidence=points[k].conf.cpu().numpy(),
+                component=component,
+            )
+            for k, image in enumerate(images)
+        )
+    with task.log.stage("tracks"):
+        tracks = tracks_from_matches(placed, matches)
+    return PlacedGroup(tuple(group), placed, tracks, alignment_report(alignment))
+
+
+def alignment_report(alignment: Alignment) -> dict[str, Any]:
+    """Losses and times of an alignment, ready for JSON."""
+    return {
+        "solver": alignment.solver,
+        "stages": [
+            {
+                "name": stage.name,
+                "first_loss": float(stage.losses[0]),
+                "last_loss": float(stage.losses[-1]),
+                "steps": len(stage.losses),
+                "losses": [float(loss) for loss in stage.losses],
+                "seconds": stage.seconds,
+            }
+            for stage in alignment.stages
+        ],
+    }
