@@ -175,40 +175,41 @@ class OracleNetwork(nn.Module):
         own = reference.points * depth_factors(self.noise, reference.errors, random)[..., None]
         there = other.points * depth_factors(self.noise, other.errors, random)[..., None]
         across = reference.in_camera(other.in_world(there))
-        worlds = [self._coded_points(view, random) for view in (reference, other)]
         codes = [
-            _or_random(self._codes(world), view.is_sky, random)
-            for world, view in zip(worlds, (reference, other), strict=True)
+            self._codes_of(view, partner, random)
+            for view, partner in ((reference, other), (other, reference))
         ]
-        confused = [self._confuse(codes[0], codes[1], random), self._confuse(codes[1], codes[0], random)]
         return PairPrediction(
             pts3d1=own * stretch,
             conf1=_confidence(reference),
-            desc1=confused[0],
+            desc1=codes[0],
             desc_conf1=_descriptor_confidence(reference, other),
             pts3d2_in_view1=across * stretch,
             conf2=_confidence(other),
-            desc2=confused[1],
+            desc2=codes[1],
             desc_conf2=_descriptor_confidence(other, reference),
         )
 
-    def _coded_points(self, view: _View, random: torch.Generator) -> Float[Tensor, "h w 3"]:
-        """World points that the pixels' descriptors code."""
-        points = view.points.clone()
-        if self.noise.descriptor:
-            shift = torch.randn(*points.shape[:2], 2, generator=random)
-            pixel = points[..., 2:] / view.focal * view.errors.spread[..., None]
-            points[..., :2] += self.noise.descriptor * pixel * shift
-        return view.in_world(points)
+    def _codes_of(self, view: _View, partner: _View, random: torch.Generator) -> Float[Tensor, "h w c"]:
+        """Descriptors of a pass, some of them of other pixels than their own."""
+        points = view.in_world(self._blurred(view, self.noise.descriptor, random))
+        is_sky = view.is_sky
+        if self.noise.outliers:
+            # Not exactly where the partner's pixel is, or no true match could compete with the false one.
+            others = partner.in_world(self._blurred(partner, max(self.noise.descriptor, 1.0), random))
+            wrong = torch.nonzero(torch.rand(is_sky.shape, generator=random) < self.noise.outliers).unbind(1)
+            drawn = torch.randint(partner.is_sky.numel(), wrong[0].shape, generator=random)
+            points[wrong] = others.flatten(0, 1)[drawn]
+        return _or_random(self._codes(points), is_sky, random)
 
-    def _confuse(self, codes: Tensor, others: Tensor, random: torch.Generator) -> Tensor:
-        """Give some pixels the code of a random pixel of the other image."""
-        if not self.noise.outliers:
-            return codes
-        flat, candidates = codes.flatten(0, 1).clone(), others.flatten(0, 1)
-        wrong = torch.nonzero(torch.rand(len(flat), generator=random) < self.noise.outliers)[:, 0]
-        flat[wrong] = candidates[torch.randint(len(candidates), (len(wrong),), generator=random)]
-        return flat.view_as(codes)
+    def _blurred(self, view: _View, pixels: float, random: torch.Generator) -> Float[Tensor, "h w 3"]:
+        """The points of pixels moved at random, parallel to the image."""
+        if not pixels:
+            return view.points.clone()
+        shift = torch.randn(*view.is_sky.shape, 2, generator=random)
+        moved = view.points.clone()
+        moved[..., :2] += pixels / view.focal * moved[..., 2:] * view.errors.spread[..., None] * shift
+        return moved
 
 
 def _view(views: SceneViews, index: int, noise: OracleNoise) -> _View:
