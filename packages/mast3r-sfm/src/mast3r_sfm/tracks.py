@@ -243,3 +243,37 @@ def _finished(
         xy=scale * xy + to_original[:, :2, 2],
         reprojection_error=np.linalg.norm(scale * (projected - xy), axis=1),
     )
+
+
+def tracks_of_images(tracks: Tracks, chosen: Bool[np.ndarray, " n"]) -> Tracks:
+    """What some images see of tracks; `Tracks.image` counts among those images then."""
+    own = chosen[tracks.image]
+    numbers, track = np.unique(tracks.track[own], return_inverse=True)
+    return Tracks(
+        tracks.positions[numbers],
+        tracks.colors[numbers],
+        track,
+        (np.cumsum(chosen) - 1)[tracks.image[own]],
+        tracks.xy[own],
+        tracks.reprojection_error[own],
+    )
+
+
+def join_tracks(parts: Sequence[tuple[Tracks, Sequence[int]]]) -> Tracks:
+    """Tracks of several groups of images as one.
+
+    Args:
+        parts: of each group its tracks, and the new number of every image that they count.
+    """
+    if not parts:
+        return Tracks.empty()
+    starts = np.cumsum([0, *(len(tracks) for tracks, _ in parts)])
+    columns = {
+        name: np.concatenate([getattr(tracks, name) for tracks, _ in parts])
+        for name in ("positions", "colors", "xy", "reprojection_error")
+    }
+    return Tracks(
+        **columns,
+        track=np.concatenate([t.track + start for (t, _), start in zip(parts, starts, strict=False)]),
+        image=np.concatenate([np.array(numbers, np.int64)[t.image] for t, numbers in parts]),
+    )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -12,10 +10,11 @@ from typing import Literal
 import numpy as np
 import pycolmap
 
-from mast3r_model import InputError, Mast3rError, NothingFoundError, output_error
+from mast3r_model import InputError, NothingFoundError, output_error
 from mast3r_sfm.cameras import PosedCameras
 
 from .cameras import colmap_camera
+from .errors import colmap_errors
 from .models import write_reconstruction
 
 log = logging.getLogger(__name__)
@@ -37,7 +36,7 @@ def verify_geometry(database: Path, *, max_error: float = 4.0, threads: int = -1
     options = pycolmap.TwoViewGeometryOptions()
     options.ransac.max_error = max_error
     options.ransac.random_seed = seed
-    with _colmap("geometric verification"):
+    with colmap_errors("geometric verification"):
         pycolmap.geometric_verification(
             _existing(database), verifier_options=verifier, two_view_geometry_options=options
         )
@@ -83,7 +82,7 @@ def run_mapper(
         raise output_error(output, error) from error
     known, cameras = _known_cameras(database)
     fixed = set() if refine_known_intrinsics else known
-    with TemporaryDirectory() as scratch, _colmap(f"the mapper {mapper}"):
+    with TemporaryDirectory() as scratch, colmap_errors(f"the mapper {mapper}"):
         if mapper == "colmap":
             found = _incremental(database, images, Path(scratch), fixed, min_images, threads, seed)
         elif mapper == "glomap":
@@ -179,7 +178,7 @@ def triangulate_known_poses(
     options = pycolmap.IncrementalPipelineOptions()
     options.extract_colors = images is not None
     options.num_threads, options.random_seed = threads, seed
-    with _colmap("triangulation"):
+    with colmap_errors("triangulation"):
         return pycolmap.triangulate_points(
             prior, database, images or output, output, options=options, refine_intrinsics=refine_intrinsics
         )
@@ -222,17 +221,3 @@ def _existing(database: Path) -> Path:
     if not database.is_file():
         raise InputError(f"no such database: {database}")
     return database
-
-
-@contextmanager
-def _colmap(stage: str) -> Iterator[None]:
-    """COLMAP's messages only from warnings on, and its errors as ours."""
-    before = pycolmap.logging.minloglevel
-    pycolmap.logging.minloglevel = int(pycolmap.logging.Level.WARNING)
-    try:
-        yield
-    except (RuntimeError, ValueError, IndexError) as error:
-        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise Mast3rError(f"{stage} failed in COLMAP: {text}") from error
-    finally:
-        pycolmap.logging.minloglevel = before

@@ -1,0 +1,82 @@
+"""New cameras for a bundle, where what is known stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool
+
+from mast3r_sfm.colmap.adjustment import BundleCameras, adjust_bundle
+from mast3r_sfm.evaluation.alignment import Similarity, align_cameras
+from mast3r_sfm.known_cameras import KnownCameras
+from mast3r_sfm.scene import SceneImage
+
+from .bundle import Bundle
+from .results import RefinementOptions
+
+
+@dataclass(frozen=True, eq=False)
+class FixedCameras:
+    """Which images' cameras are known exactly."""
+
+    focals: Bool[np.ndarray, " n"]
+    poses: Bool[np.ndarray, " n"]
+
+    @classmethod
+    def of(cls, images: Sequence[SceneImage], known: KnownCameras | None) -> FixedCameras:
+        names = [image.name for image in images]
+        focals, poses = np.zeros((2, len(names)), bool)
+        if known is not None and known.focal_sigma == 0:
+            if known.shared_intrinsics is not None:
+                focals[:] = True
+            elif known.intrinsics is not None:
+                focals = np.array([found is not None for found in known.intrinsics.find(names)])
+        exact = known is not None and known.rotation_sigma == known.translation_sigma == 0
+        if known is not None and known.poses is not None and exact:
+            poses = np.array([found is not None for found in known.poses.find(names)])
+        return cls(focals, poses)
+
+
+def adjusted_cameras(
+    bundle: Bundle,
+    images: Bool[np.ndarray, " n"],
+    observations: Bool[np.ndarray, " m"],
+    fixed: FixedCameras,
+    options: RefinementOptions,
+) -> BundleCameras:
+    """All cameras after an adjustment on some observations, back in the old world's place and scale."""
+    cameras, observed = bundle.to_adjust(images, observations)
+    seen = np.bincount(observed.image, minlength=len(cameras.focal)) > 0
+    assert seen.all(), "an image that is adjusted lost all its observations"
+    adjusted = adjust_bundle(
+        cameras,
+        observed,
+        fixed_poses=fixed.poses[images],
+        fixed_focals=fixed.focals[images],
+        loss_scale=options.loss_scale,
+        iterations=options.iterations,
+        threads=options.threads,
+    )
+    back = _way_back(adjusted, cameras, fixed.poses[images])
+    if back is not None:
+        placed = back.apply_to_cameras(np.linalg.inv(adjusted.world2cam))
+        placed[fixed.poses[images]] = np.linalg.inv(cameras.world2cam)[fixed.poses[images]]
+        adjusted = replace(adjusted, world2cam=np.linalg.inv(placed))
+    return bundle.with_adjusted(images, adjusted)
+
+
+def _way_back(
+    after: BundleCameras, before: BundleCameras, fixed: Bool[np.ndarray, " n"]
+) -> Similarity | None:
+    """What brings adjusted cameras nearest to where they were, as far as known poses leave that open."""
+    source, target = np.linalg.inv(after.world2cam), np.linalg.inv(before.world2cam)
+    if not fixed.any():
+        return align_cameras(source, target)
+    if fixed.sum() > 1:
+        return None
+    centre = target[fixed][0, :3, 3]
+    a, b = source[:, :3, 3] - centre, target[:, :3, 3] - centre
+    scale = float((a * b).sum() / max((a**2).sum(), 1e-300))
+    return Similarity(scale, np.eye(3), (1 - scale) * centre) if scale > 0 else None

@@ -1,0 +1,126 @@
+"""Refine a scene: judge by held-out tracks, adjust, and move everything that hangs on the cameras."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool
+
+from mast3r_model import Mast3rError
+from mast3r_sfm.known_cameras import KnownCameras
+from mast3r_sfm.scene import Scene, SceneImage, Tracks
+from mast3r_sfm.tracks import join_tracks, tracks_of_images
+
+from .adjusted import FixedCameras, adjusted_cameras
+from .bundle import Bundle
+from .moved import move_bundle, points_again
+from .results import GroupRefinement, Refinement, RefinementOptions
+
+
+def refine_scene(
+    scene: Scene,
+    *,
+    known: KnownCameras | None = None,
+    shared_intrinsics: bool = False,
+    options: RefinementOptions | None = None,
+) -> Refinement:
+    """Adjust poses, focal lengths and tracks by reprojection errors, where held-out tracks agree.
+
+    Known cameras of sigma 0 stay to the bit. Without known poses the world keeps its place and scale: the
+    similarity that brings the new camera centres nearest to the old ones is applied. Principal points and
+    ratios of focal lengths in x and y stay. Depth maps are scaled by the median ratio of new to old depth of
+    the tracks that their image sees. Tracks are triangulated again, and observations that do not fit go.
+    Dense points are made again of the pixels at least as confident as the least confident one was.
+
+    Args:
+        scene: with tracks.
+        known: as it was reconstructed with.
+        shared_intrinsics: images of equal size and intrinsics keep equal ones.
+        options: how.
+    """
+    options = options or RefinementOptions()
+    parts: dict[int, _Part] = {}
+    for component in sorted({image.component for image in scene.images}):
+        chosen = np.array([image.component == component for image in scene.images])
+        bundle = Bundle.of(
+            [image for image in scene.images if image.component == component],
+            tracks_of_images(scene.tracks, chosen),
+            shared_intrinsics=shared_intrinsics,
+        )
+        fixed = FixedCameras.of(bundle.images, known)
+        parts[component] = _refine_group(component, bundle, fixed, options)
+    groups = tuple(part.outcome for part in parts.values())
+    if not any(group.accepted for group in groups):
+        return Refinement(scene, groups)
+    placed = {image.name: image for part in parts.values() for image in part.images}
+    images = tuple(placed[image.name] for image in scene.images)
+    rows = {image.name: row for row, image in enumerate(images)}
+    tracks = join_tracks(
+        [(part.tracks, [rows[image.name] for image in part.images]) for part in parts.values()]
+    )
+    points = points_again(scene.points, images)
+    return Refinement(replace(scene, images=images, tracks=tracks, points=points), groups)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A group of images after refinement; its tracks' images count in its own."""
+
+    images: tuple[SceneImage, ...]
+    tracks: Tracks
+    outcome: GroupRefinement
+
+
+def _refine_group(component: int, bundle: Bundle, fixed: FixedCameras, options: RefinementOptions) -> _Part:
+    images, observations = bundle.well_seen(options.min_observations)
+    numbers = np.unique(bundle.tracks.track[observations])
+    refusal = _refusal(images, len(numbers), fixed, options)
+    if refusal is not None:
+        return _unchanged(component, bundle, refusal)
+    held = _held_out(numbers, len(bundle.tracks), options)[bundle.tracks.track] & observations
+    count = len(np.unique(bundle.tracks.track[held]))
+    before = bundle.held_out_error(bundle.cameras, held, options.max_error)
+    try:
+        trial = adjusted_cameras(bundle, images, observations & ~held, fixed, options)
+        after = bundle.held_out_error(trial, held, options.max_error)
+        if not (after < before or options.always):
+            reason = "the adjustment does not help tracks that it did not see"
+            return _unchanged(component, bundle, reason, before, after, count)
+        cameras = adjusted_cameras(bundle, images, observations, fixed, options)
+    except Mast3rError as error:
+        return _unchanged(component, bundle, error.message, before, None, count)
+    moved, tracks = move_bundle(bundle, cameras, fixed, options)
+    return _Part(tuple(moved), tracks, GroupRefinement(component, True, "", before, after, count))
+
+
+def _refusal(
+    images: Bool[np.ndarray, " n"], tracks: int, fixed: FixedCameras, options: RefinementOptions
+) -> str | None:
+    """Why a group cannot be refined, if it cannot."""
+    if (fixed.poses & fixed.focals)[images].all() and images.any():
+        return "all its cameras are known"
+    least = 5 * options.min_held_out
+    if images.sum() < 2 or tracks < least:
+        return f"{tracks} tracks between images that see {options.min_observations} or more; it takes {least}"
+    return None
+
+
+def _unchanged(
+    component: int,
+    bundle: Bundle,
+    reason: str,
+    before: float | None = None,
+    after: float | None = None,
+    held_out: int = 0,
+) -> _Part:
+    outcome = GroupRefinement(component, False, reason, before, after, held_out)
+    return _Part(bundle.images, bundle.tracks, outcome)
+
+
+def _held_out(numbers: np.ndarray, tracks: int, options: RefinementOptions) -> Bool[np.ndarray, " t"]:
+    """Which tracks judge."""
+    count = max(options.min_held_out, round(options.held_out * len(numbers)))
+    chosen = np.zeros(tracks, bool)
+    chosen[np.random.default_rng(options.seed).permutation(numbers)[:count]] = True
+    return chosen

@@ -1,0 +1,91 @@
+"""How a scene is refined, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mast3r_sfm.scene import Scene
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefinementOptions:
+    """How a scene is refined.
+
+    Attributes:
+        always: adjust even if held-out tracks do not get better; they are measured all the same.
+        held_out: share of the tracks that judge.
+        min_held_out: of them at least so many; groups with less than five times as many tracks stay.
+        min_observations: images with fewer stay where they are.
+        max_error: observations that end farther away are dropped, in network pixels.
+        min_angle: tracks that end with less parallax are dropped, in degrees.
+        loss_scale: of the robust loss, in network pixels.
+        iterations: of each adjustment at most.
+        seed: of the choice of held-out tracks.
+        threads: of COLMAP, -1 for all; one is needed for the same result to the bit.
+    """
+
+    always: bool = False
+    held_out: float = 0.1
+    min_held_out: int = 10
+    min_observations: int = 12
+    max_error: float = 3.0
+    min_angle: float = 0.5
+    loss_scale: float = 1.0
+    iterations: int = 100
+    seed: int = 0
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class GroupRefinement:
+    """What became of one group of connected images.
+
+    Attributes:
+        component: its number.
+        accepted: whether its cameras were changed.
+        reason: why not, for people; empty if they were.
+        before: mean reprojection error of held-out tracks with the old cameras, in network pixels, each error
+            clipped at twice `RefinementOptions.max_error`; None if it was not measured.
+        after: the same with cameras adjusted on the other tracks.
+        held_out: number of tracks that judged.
+    """
+
+    component: int
+    accepted: bool
+    reason: str = ""
+    before: float | None = None
+    after: float | None = None
+    held_out: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Refinement:
+    """A scene after refinement.
+
+    Attributes:
+        scene: with new cameras, depth, points and tracks where that was accepted.
+        groups: what became of every group of images.
+    """
+
+    scene: Scene
+    groups: tuple[GroupRefinement, ...]
+
+    @property
+    def accepted(self) -> bool:
+        """Whether anything changed."""
+        return any(group.accepted for group in self.groups)
+
+    @property
+    def before(self) -> float | None:
+        """`GroupRefinement.before` over all held-out tracks; None if none was measured."""
+        return _mean([(group.before, group.held_out) for group in self.groups])
+
+    @property
+    def after(self) -> float | None:
+        """`GroupRefinement.after`, likewise; of rejected adjustments too."""
+        return _mean([(group.after, group.held_out) for group in self.groups])
+
+
+def _mean(weighted: list[tuple[float | None, int]]) -> float | None:
+    total = sum(weight for value, weight in weighted if value is not None)
+    return sum(value * weight for value, weight in weighted if value is not None) / total if total else None
