@@ -21,7 +21,8 @@ from mast3r_sfm.scene import PointCloud, Scene, SceneImage, Tracks
 def seen_tracks(images: Sequence[SceneImage], step: int, noise: float = 0.0) -> Tracks:
     """Points of the first image of each group in all images of the group that see them."""
     random = np.random.default_rng(1)
-    positions, rows = [], []
+    positions: list[np.ndarray] = []
+    rows: list[tuple[float, ...]] = []
     for first in {image.component: image for image in reversed(images)}.values():
         for point in first.pts3d()[::step, ::step].reshape(-1, 3).astype(np.float64):
             seen = []

@@ -62,8 +62,9 @@ def adjusted_cameras(
     back = _way_back(adjusted, cameras, fixed.poses[images])
     if back is not None:
         placed = back.apply_to_cameras(np.linalg.inv(adjusted.world2cam))
-        placed[fixed.poses[images]] = np.linalg.inv(cameras.world2cam)[fixed.poses[images]]
-        adjusted = replace(adjusted, world2cam=np.linalg.inv(placed))
+        world2cam = np.linalg.inv(placed)
+        world2cam[fixed.poses[images]] = cameras.world2cam[fixed.poses[images]]
+        adjusted = replace(adjusted, world2cam=world2cam)
     return bundle.with_adjusted(images, adjusted)
 
 
