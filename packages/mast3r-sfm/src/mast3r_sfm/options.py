@@ -42,6 +42,7 @@ class ReconstructionOptions:
 
     Attributes:
         graph: which photos meet, see `graph_pairs`; not used where pairs are given.
+        retriever: who says which photos look alike, where the graph asks: see `mast3r_match.make_retriever`.
         mapper: how cameras are found.
         solver: of the sparse alignment: ``lm``, or ``adam`` for upstream's schedule.
         align: options of that solver.
@@ -60,6 +61,7 @@ class ReconstructionOptions:
     """
 
     graph: str = "auto"
+    retriever: str = "encoder"
     mapper: Mapper = "sparse"
     solver: Solver = "lm"
     align: AlignOptions | None = None

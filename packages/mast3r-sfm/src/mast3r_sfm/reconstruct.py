@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mast3r_match import image_similarity
+from mast3r_match import make_retriever
 from mast3r_model import AsymmetricCroCo3DStereo, InputError, NothingFoundError
 
 from .known_cameras import KnownCameras, known_poses
@@ -22,7 +22,7 @@ from .options import ReconstructionOptions
 from .pairs import Pair, graph_pairs
 from .photos import ImageSet, open_images
 from .points import automatic_confidence, confident_points
-from .predictions import Forecast, predict_pairs
+from .predictions import Forecast, PredictionCache, encode_images, predict_pairs
 from .predictions.predict import Progress
 from .report import StageLog
 from .scale import set_scale
@@ -71,14 +71,15 @@ def reconstruct(
         inputs = [images] if isinstance(images, (str, Path)) else images
         images = open_images(inputs, size=size, patch_size=model.patch_size)
     check_count(images)
+    store = PredictionCache(cache)
     with log.stage("pairs"):
-        chosen = list(pairs) if pairs is not None else choose_pairs(options.graph, images, model)
+        chosen = list(pairs) if pairs is not None else choose_pairs(images, model, store, options, progress)
     with log.stage("predictions"):
         predictions = predict_pairs(
             model,
             images,
             chosen,
-            cache=cache,
+            cache=store,
             engine=options.engine,
             options=options.prediction,
             progress=progress,
@@ -128,13 +129,24 @@ def check_count(images: ImageSet) -> None:
         )
 
 
-def choose_pairs(graph: str, images: ImageSet, model: AsymmetricCroCo3DStereo) -> list[Pair]:
-    """The pairs of a graph; the network is asked which images look alike only if the graph needs it."""
+def choose_pairs(
+    images: ImageSet,
+    model: AsymmetricCroCo3DStereo,
+    cache: PredictionCache,
+    options: ReconstructionOptions,
+    progress: Progress | None = None,
+) -> list[Pair]:
+    """The pairs of ``options.graph``; if that asks which images look alike, they are encoded now."""
 
     def similarity() -> np.ndarray:
-        return image_similarity(model, model.encode([image.tensor() for image in images]))
+        retriever = make_retriever(options.retriever, model)
+        features = encode_images(
+            model, images, cache=cache, engine=options.engine, options=options.prediction, progress=progress
+        )
+        described = [described for one in features for described in retriever.describe([one])]
+        return np.asarray(retriever.similarity(described, described), dtype=np.float32)
 
-    return graph_pairs(graph, len(images), similarity=similarity)
+    return graph_pairs(options.graph, len(images), similarity=similarity)
 
 
 def reconstruction_report(task: MappingTask, placement: Placement, scene: Scene) -> dict[str, Any]:

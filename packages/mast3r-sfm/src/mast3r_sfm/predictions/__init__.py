@@ -1,6 +1,7 @@
 """What the network says about pairs of images, computed once and kept (spec 30 section 3)."""
 
 from .cache import PredictionCache
+from .encode import encode_images
 from .forecast import Forecast, forecast
 from .options import PredictionOptions
 from .predict import PredictedPairs, predict_pairs
@@ -14,6 +15,7 @@ __all__ = [
     "PredictionOptions",
     "PredictionWorker",
     "TwoViewPrediction",
+    "encode_images",
     "forecast",
     "predict_pairs",
 ]

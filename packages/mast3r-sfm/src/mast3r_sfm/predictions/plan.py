@@ -70,7 +70,8 @@ def make_plan(
         )
         for batch in batches(missing, shapes, size=batch_size)
     ]
-    encoding = _encoding(images, [pairs[index] for index in missing], network, cache, batch_size)
+    needed = [number for index in missing for number in pairs[index]]
+    encoding = encoding_tasks(images, needed, network, cache, batch_size=batch_size)
     return Plan(tuple(pairs), tuple(keys), tuple(identities), tuple(encoding), tuple(decoding))
 
 
@@ -88,17 +89,28 @@ def _pair_work(
     )
 
 
-def _encoding(
+def encoding_tasks(
     images: Sequence[SourceImage],
-    missing: Sequence[Pair],
+    numbers: Sequence[int],
     network: NetworkIdentity,
     cache: PredictionCache,
+    *,
     batch_size: int,
 ) -> list[EncodeTask]:
-    needed = {features_key(images[index], network): index for pair in reversed(missing) for index in pair}
-    keys = {index: key for key, index in needed.items()}
-    by_need = dict.fromkeys(index for pair in missing for index in pair if index in keys)
-    absent = [index for index in by_need if not cache.has_features(keys[index])]
+    """Batches of images of one size whose features the cache lacks, each image content once.
+
+    Args:
+        images: all.
+        numbers: of those that are needed, in the order of need; may repeat.
+        network: that encodes.
+        cache: where features are.
+        batch_size: images at a time.
+    """
+    needed: dict[str, int] = {}
+    for number in numbers:
+        needed.setdefault(features_key(images[number], network), number)
+    absent = [number for key, number in needed.items() if not cache.has_features(key)]
+    keys = {number: key for key, number in needed.items()}
     shapes = [image.shape for image in images]
     return [
         EncodeTask(tuple(ImageWork(keys[index], images[index].pixels) for index in batch))
