@@ -29,6 +29,7 @@ from .options import LmOptions
 from .parameters import lower_medians
 from .priors import CameraPriors
 from .problem import SparseProblem
+from .reduction import Reduction
 from .similarity import CoarseSolver, Similarities
 from .tree import kinematic_tree
 from .world_frame import moved_to_known_poses
@@ -50,7 +51,8 @@ def align_lm(
     depth = pixel_depth(cameras, start.log_depth.exp(), objective.image, objective.anchor, objective.offset)
     canonical = to_camera(cameras, objective.image, objective.xy, depth)
     known = priors.has_pose.to(start.center.device)
-    coarse = CoarseSolver(objective, canonical, root, known, options)
+    sized = priors.scale_known.to(start.center.device)
+    coarse = CoarseSolver(objective, canonical, root, known, sized, options)
     similarities = coarse.start()
     if bool(known.any()):
         similarities = moved_to_known_poses(similarities, priors)
@@ -134,7 +136,9 @@ class FineSolver:
         median = lower_medians(problem.core_depth.double(), problem.anchor_start)
         count = sum(len(observations.owner) for observations in self._sets)
         self._priors = BundlePriors.build(problem, priors, options, start, median, count)
-        self._index = self._free_parameters(priors, root)
+        self._reduction = Reduction.build(
+            self._layout, self._free_parameters(priors, root), options.dense_limit
+        )
 
     def _free_parameters(self, priors: CameraPriors, root: int) -> Int[Tensor, "N 10"]:
         """Number of each camera's parameters among the free unknowns, -1 if fixed."""
@@ -146,7 +150,9 @@ class FineSolver:
         free[:, 3:6] &= ~(has_pose & (priors.translation_sigma.to(device) == 0))[:, None]
         if not bool(has_pose.any()):
             free[root, :6] = False
-        if int(has_pose.sum()) < 2 and not self._has_fallback:
+        sized = priors.scale_known.to(device)
+        free[:, 9] &= ~sized
+        if int(has_pose.sum()) < 2 and not self._has_fallback and not bool(sized.any()):
             free[root, 9] = False
         _, group = torch.unique(priors.intrinsics_group.to(device), return_inverse=True)
         columns = torch.arange(CAMERA_PARAMETERS, device=device)
@@ -176,7 +182,7 @@ class FineSolver:
             system = self._linearized(state, evaluations)
             accepted = False
             while not accepted and damping < 1e6:
-                step = system.solve(self._index, damping, self._options.dense_limit)
+                step = self._reduction.step(system, damping)
                 if step is not None:
                     trial = self._constrained(state.moved(*step))
                     trial_evaluations, data, trial_total = self._evaluated(trial)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mast3r_model import InputError
@@ -28,6 +28,8 @@ class CameraPriors:
         translation_sigma: (N,) standard deviation of the camera's centre, in units of the world.
         intrinsics_group: (N,) int64; images of one group share the focal, and the principal point as a
             fraction of their size. By default every image is its own group.
+        scale_known: (N,) bool; the canonical depth of these images is in units of the world already, as that
+            of images of a finished scene is: it is not made larger or smaller as a whole.
     """
 
     focal: Float[Tensor, " N"]
@@ -38,6 +40,7 @@ class CameraPriors:
     rotation_sigma: Float[Tensor, " N"]
     translation_sigma: Float[Tensor, " N"]
     intrinsics_group: Int[Tensor, " N"]
+    scale_known: Bool[Tensor, " N"]
 
     @classmethod
     def build(
@@ -53,15 +56,19 @@ class CameraPriors:
         translation_sigma: Float[Tensor, " N"] | float = 0.0,
         intrinsics_group: Int[Tensor, " N"] | None = None,
         shared_intrinsics: bool = False,
+        scale_known: Bool[Tensor, " N"] | None = None,
     ) -> CameraPriors:
         """Priors of ``count`` images; what is left out is unknown.
 
         Raises:
-            InputError: a tensor's shape does not fit ``count``, or a standard deviation is negative.
+            InputError: a tensor's shape does not fit ``count``, a standard deviation is negative, or an image
+                of known scale has no known pose.
         """
         if intrinsics_group is None:
             intrinsics_group = torch.zeros(count) if shared_intrinsics else torch.arange(count)
-        return cls(
+        if scale_known is None:
+            scale_known = torch.zeros(count, dtype=torch.bool)
+        priors = cls(
             focal=_tensor("focal", focal, (count,)),
             focal_sigma=_sigma("focal_sigma", focal_sigma, count),
             principal_point=_tensor("principal_point", principal_point, (count, 2)),
@@ -70,7 +77,11 @@ class CameraPriors:
             rotation_sigma=_sigma("rotation_sigma", rotation_sigma, count),
             translation_sigma=_sigma("translation_sigma", translation_sigma, count),
             intrinsics_group=_tensor("intrinsics_group", intrinsics_group, (count,)).long(),
+            scale_known=_tensor("scale_known", scale_known, (count,)).bool(),
         )
+        if bool((priors.scale_known & ~priors.has_pose).any()):
+            raise InputError("an image of known scale needs a known pose: both are of one world")
+        return priors
 
     @property
     def has_focal(self) -> Tensor:

@@ -82,6 +82,7 @@ class CoarseSolver:
         canonical: (2M, 3) canonical points of all ends, in camera frames.
         root: the image whose pose stays where it starts, unless poses are known.
         fixed_pose: (N,) images whose pose must not move.
+        fixed_scale: (N,) images whose size must not change.
         options: of the solver.
     """
 
@@ -91,10 +92,13 @@ class CoarseSolver:
         canonical: Float[Tensor, "K 3"],
         root: int,
         fixed_pose: Bool[Tensor, " N"],
+        fixed_scale: Bool[Tensor, " N"],
         options: LmOptions,
     ) -> None:
         self._objective, self._canonical, self._root, self._options = objective, canonical, root, options
-        self._fixed_pose = fixed_pose
+        self._fixed_pose, self._fixed_scale = fixed_pose, fixed_scale
+        # The world's size is given by two poses, or by an image's; else no image may shrink below its own.
+        self._sized = int(fixed_pose.sum()) > 1 or bool(fixed_scale.any())
         self._count = len(fixed_pose)
         self._links = [self._match_links()]
         if len(objective.fallback_end) and options.fallback_weight:
@@ -165,7 +169,6 @@ class CoarseSolver:
     def run(self, state: Similarities, progress: Progress | None = None) -> tuple[Similarities, StageReport]:
         """Levenberg-Marquardt on reweighted squares."""
         started = time.perf_counter()
-        known = int(self._fixed_pose.sum())
         arms = self._arms(state)
         losses = [self._loss(arms)]
         damping = 1e-4
@@ -174,9 +177,9 @@ class CoarseSolver:
             system = self._linearized(state, arms)
             accepted = False
             while not accepted and damping < 1e8:
-                step = self._step(state, system, damping, known)
+                step = self._step(state, system, damping)
                 trial = state if step is None else state.moved(step)
-                trial = trial if known > 1 else trial.bounded()
+                trial = trial if self._sized else trial.bounded()
                 trial_arms = self._arms(trial)
                 loss = self._loss(trial_arms)
                 accepted = step is not None and loss < losses[-1]
@@ -245,15 +248,16 @@ class CoarseSolver:
         return gradient, diagonal, torch.cat(off_diagonal), torch.cat(places)
 
     def _step(
-        self, state: Similarities, system: tuple[Tensor, Tensor, Tensor, Tensor], damping: float, known: int
+        self, state: Similarities, system: tuple[Tensor, Tensor, Tensor, Tensor], damping: float
     ) -> Float[Tensor, "N 7"] | None:
         gradient, diagonal, off_diagonal, places = system
         free = torch.ones_like(gradient)
-        if known:
+        if bool(self._fixed_pose.any()):
             free[self._fixed_pose, :6] = 0
         else:
             free[self._root, :6] = 0
-        if known < 2:
+        free[self._fixed_scale, 6] = 0
+        if not self._sized:
             free[(state.log_scale <= 0) & (gradient[:, 6] > 0), 6] = 0
         strength = diagonal.diagonal(dim1=1, dim2=2)
         extra = damping * strength + 1e-12 * strength.max() + (1 - free) * strength.max()
