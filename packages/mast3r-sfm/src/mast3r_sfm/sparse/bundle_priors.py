@@ -14,6 +14,7 @@ from .bundle_system import BundleSystem
 from .options import LmOptions
 from .priors import CameraPriors
 from .problem import SparseProblem
+from .rotations import log_rotation
 
 #: The spread of an image's focals underestimates their common error.
 _LEAST_LOG_FOCAL_SIGMA = 0.005
@@ -135,9 +136,7 @@ class BundlePriors:
             self._add_depths(system, state)
 
     def _pose_errors(self, state: BundleState) -> tuple[Tensor, Tensor]:
-        import roma  # it imports torch's compiler, which takes seconds; only known poses need it
-
-        turn = roma.rotmat_to_rotvec(state.rotation @ self.rotation.transpose(1, 2))
+        turn = log_rotation(state.rotation @ self.rotation.transpose(1, 2))
         return turn, state.center - self.center
 
     def _add_poses(self, system: BundleSystem, state: BundleState) -> None:

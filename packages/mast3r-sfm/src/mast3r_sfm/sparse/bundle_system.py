@@ -1,4 +1,4 @@
-"""Normal equations of the fine stage, depths eliminated by Schur complement (spec 30 section 13.3)."""
+"""Normal equations of the fine stage over cameras and log depths (spec 30 section 13.3)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .block_system import Grouping, block_product, dense_blocks, grouped_outer, solve_dense, solve_iteratively
+from .block_system import Grouping, grouped_outer
 from .bundle import CAMERA_PARAMETERS, LOG_DEPTH, OBSERVATION_PARAMETERS, Observations
 
-#: Beyond this many multiplications the Schur complement is not formed.
-_MOST_DENSE_PRODUCTS = 5e9
 _OTHERS = [column for column in range(OBSERVATION_PARAMETERS) if column != LOG_DEPTH]
 
 
@@ -24,8 +22,9 @@ def _expansion(sides: tuple[tuple[int, int, float], ...]) -> Float[Tensor, "12 1
     return matrix
 
 
-_OWNER = _expansion((*((k, k, 1.0) for k in range(6)), (6, 6, 1.0), (7, 7, 1.0), (8, 8, 1.0)))
-_OBSERVER = _expansion((*((k, k, -1.0) for k in range(6)), (10, 6, 1.0), (11, 7, 1.0), (12, 8, 1.0)))
+#: How an observation's columns act on its owner's and its observer's parameters.
+OWNER = _expansion((*((k, k, 1.0) for k in range(6)), (6, 6, 1.0), (7, 7, 1.0), (8, 8, 1.0)))
+OBSERVER = _expansion((*((k, k, -1.0) for k in range(6)), (10, 6, 1.0), (11, 7, 1.0), (12, 8, 1.0)))
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,6 @@ class Layout:
         entry_observer: (E,) its observer.
         entry_of: per set of observations (n,) entry.
         anchor_image: (A,) owner of an anchor.
-        anchors_by_owner: grouped by that.
-        entries_by_observer: entries grouped by observer.
         num_cameras: N.
     """
 
@@ -52,8 +49,6 @@ class Layout:
     entry_observer: Int[Tensor, " E"]
     entry_of: tuple[Int[Tensor, " n"], ...]
     anchor_image: Int[Tensor, " A"]
-    anchors_by_owner: Grouping
-    entries_by_observer: Grouping
     num_cameras: int
 
     @classmethod
@@ -74,8 +69,6 @@ class Layout:
             entry_observer=entries % num_cameras,
             entry_of=tuple(torch.split(entry_of, lengths)),
             anchor_image=anchor_image,
-            anchors_by_owner=Grouping.build(anchor_image, num_cameras),
-            entries_by_observer=Grouping.build(entries % num_cameras, num_cameras),
             num_cameras=num_cameras,
         )
 
@@ -140,7 +133,7 @@ class BundleSystem:
                 latter; None if they are free.
         """
         layout = self.layout
-        owner, observer = _OWNER.to(residual), _OBSERVER.to(residual)
+        owner, observer = OWNER.to(residual), OBSERVER.to(residual)
         along_depth = jacobian[:, :, LOG_DEPTH]
         others = jacobian[:, :, _OTHERS]
         parts = [others, residual[..., None]]
@@ -166,119 +159,3 @@ class BundleSystem:
             self.coupling.index_add_(0, layout.entry_of[which], (weighted[..., None] * others).sum(1))
             self.depth_hessian.index_add_(0, anchor, (weighted * along_depth).sum(1))
             self.depth_gradient.index_add_(0, anchor, (weighted * residual).sum(1))
-
-    def solve(
-        self, index: Int[Tensor, "N 10"], damping: float, dense_limit: int
-    ) -> tuple[Float[Tensor, "N 10"], Float[Tensor, " A"]] | None:
-        """The damped step.
-
-        Args:
-            index: of each camera's parameters among the free unknowns, -1 if fixed; shared parameters have
-                the same.
-            damping: added to the diagonals, relative to them.
-            dense_limit: the largest number of camera parameters to be solved densely.
-
-        Returns:
-            Steps of cameras and log depths, or None if the system is not positive definite.
-        """
-        reduced = ReducedSystem(self, index, damping)
-        products = index.numel() ** 2 * len(self.depth_hessian)
-        dense = index.numel() <= dense_limit and products <= _MOST_DENSE_PRODUCTS
-        solution = reduced.solve_dense() if dense else reduced.solve_iteratively()
-        if solution is None:
-            return None
-        step = reduced.expand(solution)
-        return step, -(self.depth_gradient + reduced.couple(step)) * reduced.inverse_depth
-
-
-class ReducedSystem:
-    """The system of the free camera unknowns after the depths are eliminated."""
-
-    def __init__(self, system: BundleSystem, index: Int[Tensor, "N 10"], damping: float) -> None:
-        self._system, self._layout = system, system.layout
-        self._free = (index >= 0).to(system.gradient)
-        self._index = index.clamp_min(0)
-        self._unknowns = int(index.max()) + 1
-        depth_hessian = system.depth_hessian * (1 + damping)
-        self.inverse_depth = torch.where(
-            depth_hessian > 0, 1 / depth_hessian, torch.zeros_like(depth_hessian)
-        )
-        strength = system.diagonal.diagonal(dim1=1, dim2=2)
-        floor = 1e-12 * strength.max(0).values
-        self._diagonal = system.diagonal + torch.diag_embed(damping * strength + floor + 1e-30)
-        self._owner = system.coupling @ _OWNER.to(system.coupling)
-        self._observer = system.coupling @ _OBSERVER.to(system.coupling)
-        self._anchor_owner = self._layout.anchor_image
-        self._own = system.own_coupling.index_add(0, self._layout.entry_anchor, self._owner)
-        right = system.gradient - self.decouple(self.inverse_depth * system.depth_gradient)
-        self._right = -self.reduce(right)
-
-    def expand(self, unknowns: Float[Tensor, " u"]) -> Float[Tensor, "N 10"]:
-        """Parameters of cameras from unknowns."""
-        return unknowns[self._index] * self._free
-
-    def reduce(self, values: Float[Tensor, "N 10"]) -> Float[Tensor, " u"]:
-        """Sum over the cameras that share an unknown."""
-        return values.new_zeros(self._unknowns).index_add(
-            0, self._index.reshape(-1), (values * self._free).reshape(-1)
-        )
-
-    def couple(self, cameras: Float[Tensor, "N 10"]) -> Float[Tensor, " A"]:
-        """Anchors' rows of the coupling times a vector over cameras."""
-        layout = self._layout
-        own = (self._own * cameras[self._anchor_owner]).sum(-1)
-        return own.index_add(
-            0, layout.entry_anchor, (self._observer * cameras[layout.entry_observer]).sum(-1)
-        )
-
-    def decouple(self, anchors: Float[Tensor, " A"]) -> Float[Tensor, "N 10"]:
-        """The transpose of :meth:`couple`."""
-        layout = self._layout
-        values = self._own.new_zeros(layout.num_cameras, CAMERA_PARAMETERS)
-        values = values.index_add(0, self._anchor_owner, self._own * anchors[:, None])
-        return values.index_add(
-            0, layout.entry_observer, self._observer * anchors[layout.entry_anchor][:, None]
-        )
-
-    def solve_dense(self) -> Float[Tensor, " u"] | None:
-        """Cholesky of the Schur complement."""
-        layout, size = self._layout, CAMERA_PARAMETERS
-        count, anchors = layout.num_cameras, len(self._anchor_owner)
-        matrix = dense_blocks(
-            self._diagonal, self._system.off_diagonal, layout.pair_owner, layout.pair_observer
-        )
-        rows = self._own.new_zeros(anchors * count, size)
-        rows.index_add_(0, torch.arange(anchors, device=rows.device) * count + self._anchor_owner, self._own)
-        rows.index_add_(0, layout.entry_anchor * count + layout.entry_observer, self._observer)
-        rows = rows.reshape(anchors, count * size) * self.inverse_depth.sqrt()[:, None]
-        matrix = (matrix - rows.T @ rows) * self._free.reshape(-1, 1) * self._free.reshape(1, -1)
-        flat = self._index.reshape(-1)
-        half = matrix.new_zeros(self._unknowns, count * size).index_add_(0, flat, matrix)
-        full = matrix.new_zeros(self._unknowns, self._unknowns).index_add_(1, flat, half)
-        return solve_dense(full, self._right)
-
-    def solve_iteratively(self) -> Float[Tensor, " u"]:
-        """Conjugate gradients, preconditioned by the cameras' own blocks of the Schur complement."""
-        layout = self._layout
-        inverse = self.inverse_depth
-        own = grouped_outer(self._own[:, None], inverse, layout.anchors_by_owner)
-        seen = grouped_outer(
-            self._observer[:, None], inverse[layout.entry_anchor], layout.entries_by_observer
-        )
-        free = self._free
-        blocks = (self._diagonal - own - seen) * free[:, :, None] * free[:, None]
-        inverse_blocks = torch.linalg.pinv(blocks, hermitian=True)
-        sharing = self.reduce(torch.ones_like(free)).clamp_min(1)
-
-        def product(unknowns: Tensor) -> Tensor:
-            cameras = self.expand(unknowns)
-            image = block_product(
-                self._diagonal, self._system.off_diagonal, layout.pair_owner, layout.pair_observer, cameras
-            )
-            return self.reduce(image - self.decouple(inverse * self.couple(cameras)))
-
-        def precondition(unknowns: Tensor) -> Tensor:
-            cameras = self.expand(unknowns / sharing)
-            return self.reduce((inverse_blocks @ cameras[..., None])[..., 0]) / sharing
-
-        return solve_iteratively(product, precondition, self._right)

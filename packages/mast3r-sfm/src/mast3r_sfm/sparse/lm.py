@@ -29,6 +29,7 @@ from .options import LmOptions
 from .parameters import lower_medians
 from .priors import CameraPriors
 from .problem import SparseProblem
+from .reduction import Reduction
 from .similarity import CoarseSolver, Similarities
 from .tree import kinematic_tree
 from .world_frame import moved_to_known_poses
@@ -135,7 +136,9 @@ class FineSolver:
         median = lower_medians(problem.core_depth.double(), problem.anchor_start)
         count = sum(len(observations.owner) for observations in self._sets)
         self._priors = BundlePriors.build(problem, priors, options, start, median, count)
-        self._index = self._free_parameters(priors, root)
+        self._reduction = Reduction.build(
+            self._layout, self._free_parameters(priors, root), options.dense_limit
+        )
 
     def _free_parameters(self, priors: CameraPriors, root: int) -> Int[Tensor, "N 10"]:
         """Number of each camera's parameters among the free unknowns, -1 if fixed."""
@@ -179,7 +182,7 @@ class FineSolver:
             system = self._linearized(state, evaluations)
             accepted = False
             while not accepted and damping < 1e6:
-                step = system.solve(self._index, damping, self._options.dense_limit)
+                step = self._reduction.step(system, damping)
                 if step is not None:
                     trial = self._constrained(state.moved(*step))
                     trial_evaluations, data, trial_total = self._evaluated(trial)

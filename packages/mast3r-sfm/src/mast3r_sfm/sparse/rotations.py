@@ -15,6 +15,58 @@ def exp_rotation(omega: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3 3"]:
     return torch.linalg.matrix_exp(cross)
 
 
+def log_rotation(rotation: Float[Tensor, "N 3 3"]) -> Float[Tensor, "N 3"]:
+    """Rotation vectors of rotations, through quaternions; stable near none and near half a turn."""
+    r = rotation
+    trace = r.diagonal(dim1=1, dim2=2).sum(-1, keepdim=True)
+    # Four times the products of the quaternion (x, y, z, w) with each of its components.
+    rows = torch.stack(
+        (
+            torch.stack(
+                (
+                    1 + 2 * r[:, 0, 0] - trace[:, 0],
+                    r[:, 0, 1] + r[:, 1, 0],
+                    r[:, 0, 2] + r[:, 2, 0],
+                    r[:, 2, 1] - r[:, 1, 2],
+                ),
+                -1,
+            ),
+            torch.stack(
+                (
+                    r[:, 0, 1] + r[:, 1, 0],
+                    1 + 2 * r[:, 1, 1] - trace[:, 0],
+                    r[:, 1, 2] + r[:, 2, 1],
+                    r[:, 0, 2] - r[:, 2, 0],
+                ),
+                -1,
+            ),
+            torch.stack(
+                (
+                    r[:, 0, 2] + r[:, 2, 0],
+                    r[:, 1, 2] + r[:, 2, 1],
+                    1 + 2 * r[:, 2, 2] - trace[:, 0],
+                    r[:, 1, 0] - r[:, 0, 1],
+                ),
+                -1,
+            ),
+            torch.stack(
+                (r[:, 2, 1] - r[:, 1, 2], r[:, 0, 2] - r[:, 2, 0], r[:, 1, 0] - r[:, 0, 1], 1 + trace[:, 0]),
+                -1,
+            ),
+        ),
+        1,
+    )
+    largest = rows.diagonal(dim1=1, dim2=2).argmax(-1)
+    quaternion = rows[torch.arange(len(r), device=r.device), largest]
+    quaternion = quaternion / quaternion.norm(dim=-1, keepdim=True)
+    quaternion = torch.where(quaternion[:, 3:] < 0, -quaternion, quaternion)
+    sine = quaternion[:, :3].norm(dim=-1, keepdim=True)
+    angle = 2 * torch.atan2(sine, quaternion[:, 3:])
+    return quaternion[:, :3] * torch.where(
+        sine > 1e-9, angle / sine.clamp_min(1e-30), 2 / quaternion[:, 3:].clamp_min(0.5)
+    )
+
+
 def nearest_rotation(matrix: Float[Tensor, "N 3 3"]) -> Float[Tensor, "N 3 3"]:
     """The rotation closest to each matrix."""
     left, _, right = torch.linalg.svd(matrix)
