@@ -23,10 +23,12 @@ from safetensors.numpy import save_file
 
 from mast3r_model import ImageTransform, InputError, output_error, registry
 
+from .report.page import report_page
 from .scene import DroppedImage, Exporter, PointCloud, Scene, SceneImage, Tracks
 
 STATE_FILE = "scene.safetensors"
 REPORT_FILE = "report.json"
+PAGE_FILE = "report.html"
 SCHEMA = "mast3r.scene/1"
 STAGING = ".saving"
 
@@ -48,6 +50,7 @@ def save_scene(scene: Scene, folder: Path, formats: Iterable[str | Exporter]) ->
             exporter(scene, staging)
         report = json.dumps(dict(scene.report), indent=1, default=_plain, allow_nan=True)
         (staging / REPORT_FILE).write_text(report, encoding="utf-8")
+        (staging / PAGE_FILE).write_text(report_page(scene), encoding="utf-8")
         entries = sorted(path.name for path in staging.iterdir())
         arrays, about = _state(scene)
         digest = _digest(arrays, about)
