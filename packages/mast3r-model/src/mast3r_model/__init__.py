@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from .images import LoadedImage as LoadedImage
     from .images import apply_transform as apply_transform
     from .images import crop_and_resize_transform as crop_and_resize_transform
+    from .images import exif_focal as exif_focal
     from .images import load_image as load_image
     from .images import load_images as load_images
     from .images import load_mask as load_mask
@@ -141,6 +142,7 @@ _MODULES = {
         "LoadedImage",
         "apply_transform",
         "crop_and_resize_transform",
+        "exif_focal",
         "load_image",
         "load_images",
         "load_mask",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .evaluation import CameraEvaluation as CameraEvaluation
     from .evaluation import compare_cameras as compare_cameras
     from .known_cameras import KnownCameras as KnownCameras
+    from .known_cameras import exif_focals as exif_focals
     from .options import ReconstructionOptions as ReconstructionOptions
     from .pairs import graph_pairs as graph_pairs
     from .pairs import make_pairs as make_pairs
@@ -75,6 +76,7 @@ _MODULE_OF = {
     "align_dense": "dense",
     "build_problem": "sparse",
     "compare_cameras": "evaluation",
+    "exif_focals": "known_cameras",
     "fuse_depths": "tsdf",
     "global_aligner": "dense",
     "graph_pairs": "pairs",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from mast3r_model import InputError
+from mast3r_model import InputError, exif_focal
 
 from .cameras import PosedCameras
 from .photos import ImageSet
 from .sparse import CameraPriors
+
+LIKELY_FOCAL_SIGMA = 0.05
+"""Of the log focal that a camera noted: whole millimetres, sensors of other proportions, lens distortion."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +29,9 @@ class KnownCameras:
         focal_sigma: standard deviation of the log focal; 0 keeps intrinsics exactly.
         rotation_sigma: of poses, in radians; 0 keeps them exactly.
         translation_sigma: of poses, in world units.
+        likely_focals: focal lengths in pixels, by the photo's name, that hold only about, such as
+            `exif_focals`; intrinsics that are known count before them.
+        likely_focal_sigma: standard deviation of their logarithm.
     """
 
     intrinsics: PosedCameras | None = None
@@ -33,6 +40,35 @@ class KnownCameras:
     focal_sigma: float = 0.0
     rotation_sigma: float = 0.0
     translation_sigma: float = 0.0
+    likely_focals: Mapping[str, float] = field(default_factory=dict)
+    likely_focal_sigma: float = LIKELY_FOCAL_SIGMA
+
+
+def exif_focals(images: ImageSet) -> dict[str, float]:
+    """Focal lengths that the cameras noted in the photos, by name, in pixels of the photos::
+
+        known = KnownCameras(likely_focals=exif_focals(images))
+
+    Photos without such a note (see `exif_focal`), or whose file is gone, are left out.
+    """
+    noted = {image.name: exif_focal(image.path) for image in images if image.path.is_file()}
+    return {name: focal for name, focal in noted.items() if focal is not None}
+
+
+def check_known(images: ImageSet, known: KnownCameras | None) -> None:
+    """See that known cameras are of these photos, before anything long is computed.
+
+    Raises:
+        InputError: known intrinsics, or known poses, that name none of the photos.
+    """
+    if known is None:
+        return
+    for what, cameras in (("intrinsics", known.intrinsics), ("poses", known.poses)):
+        if cameras is not None and all(index is None for index in cameras.find(images.names)):
+            raise InputError(
+                f"the known {what} name none of the {len(images)} photos",
+                f"they name {', '.join(cameras.names[:3])}; the photos are {', '.join(images.names[:3])}",
+            )
 
 
 def camera_priors(images: ImageSet, known: KnownCameras | None, *, shared_intrinsics: bool) -> CameraPriors:
@@ -42,9 +78,6 @@ def camera_priors(images: ImageSet, known: KnownCameras | None, *, shared_intrin
         images: a group of connected images.
         known: what is known.
         shared_intrinsics: all images share focal and principal point.
-
-    Raises:
-        InputError: known cameras that name none of the images.
     """
     count = len(images)
     if known is None:
@@ -52,19 +85,25 @@ def camera_priors(images: ImageSet, known: KnownCameras | None, *, shared_intrin
     focal = torch.full((count,), torch.nan, dtype=torch.float64)
     center = torch.full((count, 2), torch.nan, dtype=torch.float64)
     pose = torch.full((count, 4, 4), torch.nan, dtype=torch.float64)
+    focal_sigma = torch.full((count,), known.focal_sigma, dtype=torch.float64)
     for number, original in enumerate(_known_intrinsics(images, known)):
-        if original is not None:
+        likely = known.likely_focals.get(images[number].name)
+        if original is None and likely is not None:
+            scale = np.diag(images[number].transform.network_from_original)[:2]
+            focal[number] = likely * float(np.sqrt(scale.prod()))
+            focal_sigma[number] = known.likely_focal_sigma
+        elif original is not None:
             network = images[number].transform.intrinsics_to_network(original)
             focal[number] = float(np.sqrt(network[0, 0] * network[1, 1]))
             center[number] = torch.from_numpy(network[:2, 2].copy())
     if known.poses is not None:
-        for number, found in enumerate(_find(images, known.poses, "poses")):
+        for number, found in enumerate(known.poses.find(images.names)):
             if found is not None:
                 pose[number] = torch.from_numpy(known.poses.cam2world[found])
     return CameraPriors.build(
         count,
         focal=focal,
-        focal_sigma=known.focal_sigma,
+        focal_sigma=focal_sigma,
         principal_point=center,
         principal_point_sigma=known.focal_sigma * torch.nan_to_num(focal, nan=0.0),
         cam2world=pose,
@@ -75,32 +114,17 @@ def camera_priors(images: ImageSet, known: KnownCameras | None, *, shared_intrin
 
 
 def known_poses(images: ImageSet, known: KnownCameras | None) -> list[bool]:
-    """Of each image, whether its pose is known.
-
-    Raises:
-        InputError: known poses that name none of the images.
-    """
+    """Of each image, whether its pose is known."""
     if known is None or known.poses is None:
         return [False] * len(images)
-    return [found is not None for found in _find(images, known.poses, "poses")]
+    return [found is not None for found in known.poses.find(images.names)]
 
 
 def _known_intrinsics(images: ImageSet, known: KnownCameras) -> list[np.ndarray | None]:
     if known.shared_intrinsics is not None:
         return [np.asarray(known.shared_intrinsics, np.float64)] * len(images)
-    if known.intrinsics is None:
-        return [None] * len(images)
     cameras = known.intrinsics
-    return [
-        None if found is None else cameras.intrinsics[found] for found in _find(images, cameras, "intrinsics")
-    ]
-
-
-def _find(images: ImageSet, cameras: PosedCameras, what: str) -> tuple[int | None, ...]:
+    if cameras is None:
+        return [None] * len(images)
     found = cameras.find(images.names)
-    if all(index is None for index in found):
-        raise InputError(
-            f"the known {what} name none of the {len(images)} photos",
-            f"they name {', '.join(cameras.names[:3])}; the photos are {', '.join(images.names[:3])}",
-        )
-    return found
+    return [None if index is None else cameras.intrinsics[index] for index in found]

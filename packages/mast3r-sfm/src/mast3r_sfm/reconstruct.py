@@ -16,7 +16,7 @@ import numpy as np
 from mast3r_match import make_retriever
 from mast3r_model import AsymmetricCroCo3DStereo, InputError, NothingFoundError
 
-from .known_cameras import KnownCameras, known_poses
+from .known_cameras import KnownCameras, check_known, known_poses
 from .mapping import MappingTask, Placement, gather, join_groups, network_depth, place_images
 from .options import ReconstructionOptions
 from .pairs import Pair, graph_pairs
@@ -63,7 +63,7 @@ def reconstruct(
         their own.
 
     Raises:
-        InputError: fewer than two usable photos.
+        InputError: fewer than two usable photos, or known cameras that are of none of them.
         NothingFoundError: no two photos match.
     """
     options, log = options or ReconstructionOptions(), StageLog()
@@ -71,6 +71,7 @@ def reconstruct(
         inputs = [images] if isinstance(images, (str, Path)) else images
         images = open_images(inputs, size=size, patch_size=model.patch_size)
     check_count(images)
+    check_known(images, known)
     store = PredictionCache(cache)
     with log.stage("pairs"):
         chosen = list(pairs) if pairs is not None else choose_pairs(images, model, store, options, progress)
