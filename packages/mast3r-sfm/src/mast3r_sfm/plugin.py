@@ -14,6 +14,9 @@ def mast3r_commands() -> Mapping[str, CommandSpec]:
         "sfm": CommandSpec(
             "mast3r_sfm.cli:sfm", "Photos or a video to cameras, depth and points.", "Reconstruct"
         ),
+        "export": CommandSpec(
+            "mast3r_sfm.export_cli:export", "Write a saved scene in other formats.", "Reconstruct"
+        ),
         "evaluate scenes": CommandSpec(
             "mast3r_sfm.evaluation.cli:evaluate_scenes",
             "Measure a reconstruction's cameras against known ones.",
@@ -47,6 +50,7 @@ def mast3r_engines() -> Mapping[str, str]:
 @hookimpl
 def mast3r_exporters() -> Mapping[str, str]:
     return {
+        "cameras": "mast3r_sfm.exports.camera_list:write_camera_list",
         "colmap": "mast3r_sfm.exports.colmap_model:write_colmap",
         "depth": "mast3r_sfm.exports.depth_maps:write_depth_maps",
         "glb": "mast3r_sfm.exports.glb:write_glb",

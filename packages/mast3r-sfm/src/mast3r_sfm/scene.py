@@ -17,6 +17,7 @@ from jaxtyping import Float, Int, UInt8
 
 from mast3r_model import ImageTransform, InputError
 
+from .appearance import Appearance
 from .cameras import PosedCameras
 
 DEFAULT_FORMATS = ("colmap", "nerfstudio", "glb", "ply", "depth")
@@ -193,6 +194,7 @@ class Scene:
         report: what happened, ready for JSON (pairs, losses, times, ...).
         image_folder: what names of images are relative to: absolute, or relative to the folder that the scene
             is written into; empty if unknown.
+        appearance: how exporters show it, see `filtered`; `save` does not keep it.
     """
 
     images: tuple[SceneImage, ...]
@@ -201,16 +203,23 @@ class Scene:
     dropped: tuple[DroppedImage, ...] = ()
     report: Mapping[str, Any] = field(default_factory=dict)
     image_folder: str = ""
+    appearance: Appearance = field(default_factory=Appearance)
 
     def save(
-        self, folder: str | Path, formats: Iterable[str | Exporter] = DEFAULT_FORMATS
+        self,
+        folder: str | Path,
+        formats: Iterable[str | Exporter] = DEFAULT_FORMATS,
+        *,
+        shown: Scene | None = None,
     ) -> tuple[Path, ...]:
         """Write the scene, and exports of it; see `mast3r_sfm.scene_storage.save_scene`.
 
         Args:
             folder: made if it is missing. Other files in it are left alone.
             formats: names of registered exporters (``mast3r plugins exporters``), or functions like them,
-                such as ``functools.partial(write_glb, as_mesh=True)``.
+                such as ``functools.partial(write_glb, max_points=10_000)``.
+            shown: what exporters get, such as ``filtered(scene, ViewFilters(percentile=20))``, while `load`
+                brings back all of this scene; None: this scene.
 
         Returns:
             All files written.
@@ -221,7 +230,25 @@ class Scene:
         """
         from .scene_storage import save_scene
 
-        return save_scene(self, Path(folder), formats)
+        return save_scene(self, Path(folder), formats, shown=shown)
+
+    def export(self, folder: str | Path, formats: Iterable[str | Exporter]) -> tuple[Path, ...]:
+        """Write exports alone: nothing that `load` reads.
+
+        Args:
+            folder: made if it is missing; may be the scene's own. Other files are left alone.
+            formats: as for `save`.
+
+        Returns:
+            The files written.
+
+        Raises:
+            OutputError: the folder cannot be written; what was there before is still there.
+            PluginError: no exporter has that name.
+        """
+        from .scene_storage import export_scene
+
+        return export_scene(self, Path(folder), formats)
 
     @staticmethod
     def load(folder: str | Path) -> Scene:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from mast3r_model import ImageTransform, InputError, output_error, registry
 
@@ -37,17 +37,20 @@ _TRACKS = ("positions", "colors", "track", "image", "xy", "reprojection_error")
 _MAPS = ("depth", "confidence", "color")
 
 
-def save_scene(scene: Scene, folder: Path, formats: Iterable[str | Exporter]) -> tuple[Path, ...]:
+def save_scene(
+    scene: Scene, folder: Path, formats: Iterable[str | Exporter], *, shown: Scene | None = None
+) -> tuple[Path, ...]:
     """Write a scene; see `Scene.save`.
 
     Exports that an earlier save left in the folder and that this one does not write again stay if they show
     the same scene, and are removed otherwise.
     """
     exporters = [_exporter(format_) for format_ in formats]
-    scene = replace(scene, image_folder=_relative(scene.image_folder, folder))
+    shown = _seen_from(folder, scene if shown is None else shown)
+    scene = _seen_from(folder, scene)
     with _staged(folder) as staging:
         for exporter in exporters:
-            exporter(scene, staging)
+            exporter(shown, staging)
         report = json.dumps(dict(scene.report), indent=1, default=_plain, allow_nan=True)
         (staging / REPORT_FILE).write_text(report, encoding="utf-8")
         (staging / PAGE_FILE).write_text(report_page(scene), encoding="utf-8")
@@ -68,6 +71,40 @@ def save_scene(scene: Scene, folder: Path, formats: Iterable[str | Exporter]) ->
         for name in stale:
             _remove(folder / Path(name).name)
     return tuple(folder / path for path in files)
+
+
+def export_scene(scene: Scene, folder: Path, formats: Iterable[str | Exporter]) -> tuple[Path, ...]:
+    """Write exports alone; see `Scene.export`."""
+    exporters = [_exporter(format_) for format_ in formats]
+    with _staged(folder) as staging:
+        for exporter in exporters:
+            exporter(_seen_from(folder, scene), staging)
+        entries = sorted(path.name for path in staging.iterdir())
+        files = [path.relative_to(staging) for path in sorted(staging.rglob("*")) if path.is_file()]
+        if _remember(folder / STATE_FILE, entries, staging):
+            entries.append(STATE_FILE)
+        for name in entries:
+            _replace(staging / name, folder / name, staging)
+    return tuple(folder / path for path in files)
+
+
+def _remember(state: Path, entries: list[str], staging: Path) -> bool:
+    """Add to a scene's list of what was written beside it, so that saving another one there removes it.
+
+    Returns:
+        Whether there is a new state file to be moved to its place.
+    """
+    about = _about(state)
+    if about is None or set(entries) <= set(about.get("entries", [])):
+        return False
+    about["entries"] = sorted({*about.get("entries", []), *entries})
+    save_file(load_file(state), staging / STATE_FILE, metadata={"about": json.dumps(about)})
+    return True
+
+
+def _seen_from(folder: Path, scene: Scene) -> Scene:
+    """The scene with its photos' folder relative to where it is written."""
+    return replace(scene, image_folder=_relative(scene.image_folder, folder))
 
 
 def _exporter(wanted: str | Exporter) -> Exporter:

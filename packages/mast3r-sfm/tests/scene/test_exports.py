@@ -14,7 +14,9 @@ import pycolmap
 import pytest
 import trimesh
 
+from mast3r_sfm.appearance import Appearance
 from mast3r_sfm.cameras import read_cameras
+from mast3r_sfm.exports.camera_list import write_camera_list
 from mast3r_sfm.exports.colmap_model import write_colmap
 from mast3r_sfm.exports.depth_maps import read_float_tiff, write_depth_maps
 from mast3r_sfm.exports.glb import GlbView, glb_scene, write_glb
@@ -181,12 +183,75 @@ def test_depth_maps_keep_their_numbers(scene: Scene, tmp_path: Path) -> None:
     assert set(np.unique(confidence)) == {0.0, 3.0}
 
 
+def bare(scene: Scene, **look: Any) -> Scene:
+    """The scene to be shown without cameras."""
+    return replace(scene, appearance=Appearance(**{"cameras": "none", **look}))
+
+
 def test_glb_of_a_scene_shows_points_in_front_of_the_first_camera(scene: Scene, tmp_path: Path) -> None:
-    paths = write_glb(scene, tmp_path, cameras="none")
+    paths = write_glb(bare(scene), tmp_path)
     assert [path.name for path in paths] == ["scene.glb", "scene_1.glb"]
     (cloud,) = reloaded(paths[0].read_bytes())
     assert len(cloud.vertices) == 3 * 48 * 64
     assert (cloud.vertices[:, 2] > 0).all()
-    (few,) = reloaded(write_glb(scene, tmp_path, cameras="none", max_points=1000)[0].read_bytes())
-    assert 850 < len(few.vertices) < 1150
-    assert write_glb(scene, tmp_path / "none", cameras="none", min_confidence=99) == []
+    (few,) = reloaded(write_glb(bare(scene), tmp_path, max_points=1000)[0].read_bytes())
+    assert 800 < len(few.vertices) < 1200
+    (tmp_path / "none").mkdir()
+    assert write_glb(bare(scene, min_confidence=99), tmp_path / "none") == []
+
+
+def test_glb_holds_linear_light_and_wants_no_lamps(scene: Scene, tmp_path: Path) -> None:
+    seen = replace(scene, appearance=Appearance(camera_size=0.3))
+    data = write_glb(seen, tmp_path)[0].read_bytes()
+    (cloud,) = (found for found in reloaded(data) if isinstance(found, trimesh.PointCloud))
+    shades = np.concatenate([image.color.reshape(-1, 3) for image in scene.images[:3]]) / 255
+    linear = np.where(shades <= 0.04045, shades / 12.92, ((shades + 0.055) / 1.055) ** 2.4)
+    assert np.abs(cloud.colors[:, :3] - 255 * linear).max() <= 0.5 + 1e-9
+    tree = json.loads(data[20 : 20 + int.from_bytes(data[12:16], "little")])
+    used = {primitive["material"] for mesh in tree["meshes"] for primitive in mesh["primitives"]}
+    assert used == set(range(len(tree["materials"])))
+    assert all("KHR_materials_unlit" in tree["materials"][number]["extensions"] for number in used)
+    assert tree["extensionsUsed"] == ["KHR_materials_unlit"]
+
+
+def test_cameras_of_a_glb_have_the_size_that_was_asked_for(scene: Scene, tmp_path: Path) -> None:
+    def heights(**look: Any) -> list[float]:
+        seen = replace(scene, appearance=Appearance(**look))
+        found = reloaded(write_glb(seen, tmp_path)[0].read_bytes())
+        planes = [part for part in found if len(part.vertices) == 4]
+        return [float(np.linalg.norm(plane.vertices[0] - plane.vertices[3])) for plane in planes]
+
+    np.testing.assert_allclose(heights(camera_size=0.3), [0.3, 0.3, 0.3], atol=1e-5)
+    assert len(set(np.round(heights(), 5))) == 1
+    assert heights(cameras="edges") == []
+
+
+def test_a_mesh_stays_within_its_number_of_points(scene: Scene, tmp_path: Path) -> None:
+    (whole,) = reloaded(write_glb(bare(scene, as_mesh=True), tmp_path)[0].read_bytes())
+    assert len(whole.vertices) == 3 * 48 * 64
+    assert len(whole.faces) == 3 * 4 * 47 * 63
+    (thin,) = reloaded(write_glb(bare(scene, as_mesh=True), tmp_path, max_points=3000)[0].read_bytes())
+    assert 1000 < len(thin.vertices) <= 3000
+
+
+def test_ply_of_a_mesh_faces_the_cameras(scene: Scene, tmp_path: Path) -> None:
+    written = write_ply(replace(scene, appearance=Appearance(as_mesh=True)), tmp_path)
+    assert [path.name for path in written] == ["points.ply", "points_1.ply", "mesh.ply", "mesh_1.ply"]
+    mesh = trimesh.load(tmp_path / "mesh.ply", process=False)
+    assert len(mesh.faces) == 3 * 2 * 47 * 63
+    first = scene.images[0]
+    of_first = (mesh.faces < first.depth.size).all(1)
+    towards = first.cam2world[:3, 3] - mesh.triangles_center[of_first]
+    assert (np.sum(mesh.face_normals[of_first] * towards, axis=1) > 0).mean() > 0.99
+    colors = np.concatenate([image.color.reshape(-1, 3) for image in scene.images[:3]])
+    np.testing.assert_array_equal(mesh.visual.vertex_colors[:, :3], colors)
+
+
+def test_cameras_as_json_say_what_they_mean(scene: Scene, tmp_path: Path) -> None:
+    assert [path.name for path in write_camera_list(scene, tmp_path)] == ["cameras.json", "cameras_1.json"]
+    document = json.loads((tmp_path / "cameras_1.json").read_text())
+    assert set(document["conventions"]) >= {"pixels", "intrinsics", "cam2world"}
+    for row, image in zip(document["cameras"], scene.images[3:], strict=True):
+        assert (row["name"], row["height"], row["width"]) == (image.name, *image.original_shape)
+        np.testing.assert_array_equal(row["intrinsics"], image.intrinsics)
+        np.testing.assert_array_equal(row["cam2world"], image.cam2world)

@@ -117,6 +117,7 @@ def camera_picture(
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float64)
     picture = Image.fromarray(photo)
     picture.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
+    picture.format = "JPEG"  # how trimesh then writes it: an eighth of a PNG
     material = trimesh.visual.material.PBRMaterial(  # type: ignore[no-untyped-call]
         baseColorTexture=picture, baseColorFactor=[1.0, 1.0, 1.0, 1.0], roughnessFactor=1.0
     )

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import trimesh
 from jaxtyping import Bool, Float, UInt8
+
+from mast3r_sfm.appearance import CameraStyle
+from mast3r_sfm.view_filters import shown_confidence
 
 from .files import component_files
 from .frustums import EDGE_COLORS, FrustumShape, camera_picture, camera_wireframe
 from .grid_mesh import grid_mesh, joined_meshes
 
 if TYPE_CHECKING:
-    from mast3r_sfm.scene import Scene
+    from mast3r_sfm.scene import Scene, SceneImage
 
 log = logging.getLogger(__name__)
 
-Cameras = Literal["photos", "edges", "none"]
-
-DEFAULT_MIN_CONFIDENCE = 1.5
-"""Upstream's demo: of the canonical confidence (spec 30 section 12.3)."""
 DEFAULT_MAX_POINTS = 5_000_000
 """About what browsers still turn smoothly; 80 MB."""
+UNLIT = "KHR_materials_unlit"
 CAMERA_SHARE = 0.03
 """Height of a drawn camera, as a share of the size of the cloud of cameras and points."""
 
@@ -51,19 +52,32 @@ class GlbView:
 
 
 def glb_scene(
-    views: Sequence[GlbView], *, as_mesh: bool = False, camera_size: float = 0.2, cameras: Cameras = "photos"
+    views: Sequence[GlbView],
+    *,
+    as_mesh: bool = False,
+    mesh_step: int = 1,
+    camera_size: float = 0.2,
+    cameras: CameraStyle = "photos",
+    linear_light: bool = False,
 ) -> trimesh.Scene:
     """Put views together; the first camera is at the origin, in glTF's axes (x right, y up, z backward).
 
     Args:
         views: at least one.
         as_mesh: triangles between neighbouring pixels instead of points.
+        mesh_step: triangles between every so many pixels.
         camera_size: height of the image plane of a drawn camera, in world units.
         cameras: pyramids with the photo on the image plane, pyramids alone, or nothing.
+        linear_light: turn the colours of points and triangles into linear light, which is what glTF means by
+            them; else they are written as they are, as upstream does, and viewers show them too pale.
     """
+    tone = _linear_light if linear_light else _unchanged
     scene = trimesh.Scene()
     if as_mesh:
-        mesh = joined_meshes([grid_mesh(view.pts3d, view.color, view.mask) for view in views])
+        thin = (slice(None, None, mesh_step), slice(None, None, mesh_step))
+        mesh = joined_meshes(
+            [grid_mesh(view.pts3d[thin], tone(view.color[thin]), view.mask[thin]) for view in views]
+        )
         solid = trimesh.Trimesh(mesh.vertices, mesh.faces, face_colors=mesh.face_colors, process=False)
         solid.remove_unreferenced_vertices()
         if len(mesh.faces):
@@ -71,7 +85,7 @@ def glb_scene(
     else:
         drawn = [view.mask & np.isfinite(view.pts3d).all(-1) for view in views]
         positions = np.concatenate([view.pts3d[m] for view, m in zip(views, drawn, strict=True)])
-        colors = np.concatenate([view.color[m] for view, m in zip(views, drawn, strict=True)])
+        colors = np.concatenate([tone(view.color[m]) for view, m in zip(views, drawn, strict=True)])
         if len(positions):
             scene.add_geometry(trimesh.PointCloud(positions, colors=colors))  # type: ignore[no-untyped-call]
     for number, view in enumerate(views if cameras != "none" else ()):
@@ -86,55 +100,80 @@ def glb_scene(
     return scene
 
 
-def write_glb(
-    scene: Scene,
-    folder: Path,
-    *,
-    as_mesh: bool = False,
-    min_confidence: float = DEFAULT_MIN_CONFIDENCE,
-    camera_size: float | None = None,
-    cameras: Cameras = "photos",
-    max_points: int | None = DEFAULT_MAX_POINTS,
-) -> list[Path]:
-    """Write ``scene.glb`` (further groups of images: ``scene_1.glb``, ...).
+def write_glb(scene: Scene, folder: Path, *, max_points: int | None = DEFAULT_MAX_POINTS) -> list[Path]:
+    """Write ``scene.glb`` (further groups of images: ``scene_1.glb``, ...), as `Scene.appearance` says.
 
     Args:
         scene: to write.
         folder: to write into.
-        as_mesh: triangles instead of points.
-        min_confidence: pixels at or below it are left out.
-        camera_size: height of a drawn camera in world units; None: in proportion to the scene.
-        cameras: how they are drawn.
-        max_points: of more, a random choice is written (the same one every time); a mesh stays whole.
+        max_points: of more, a random choice is written (the same one every time); of a mesh with more
+            vertices, every second, third, ... row and column of pixels.
     """
+    look, threshold = scene.appearance, shown_confidence(scene)
     written = []
     for component, path in component_files(scene, folder / "scene.glb"):
         if not component.images:
             continue
-        views = [
-            GlbView(
-                pts3d=image.pts3d(),
-                color=image.color,
-                mask=(image.confidence > min_confidence) & (image.depth > 0),
-                focal=float(image.network_intrinsics[1, 1]),
-                cam2world=image.cam2world,
-            )
-            for image in component.images
-        ]
-        if max_points is not None and not as_mesh:
-            views = _thinned(views, max_points)
-        size = _camera_size(views) if camera_size is None else camera_size
-        drawn = glb_scene(views, as_mesh=as_mesh, camera_size=size, cameras=cameras)
+        views = [_view(image, threshold) for image in component.images]
+        count = sum(int(view.mask.sum()) for view in views)
+        if not count:
+            log.warning("%s shows cameras only: no pixel's confidence is above %g", path.name, threshold)
+        share = min(1.0, max_points / max(count, 1)) if max_points is not None else 1.0
+        drawn = glb_scene(
+            views if look.as_mesh else _thinned(views, share),
+            as_mesh=look.as_mesh,
+            mesh_step=math.ceil(share**-0.5),
+            camera_size=_camera_size(views) if look.camera_size is None else look.camera_size,
+            cameras=look.cameras,
+            linear_light=True,
+        )
         if not drawn.geometry:
-            log.warning("%s not written: no pixel's confidence is above %g", path.name, min_confidence)
+            log.warning("%s not written: there is nothing to draw", path.name)
             continue
-        path.write_bytes(drawn.export(file_type="glb"))  # type: ignore[no-untyped-call]
+        data = drawn.export(  # type: ignore[no-untyped-call]
+            file_type="glb", tree_postprocessor=_without_lights
+        )
+        path.write_bytes(data)
         written.append(path)
     return written
 
 
-def _thinned(views: Sequence[GlbView], max_points: int) -> list[GlbView]:
-    share = max_points / max(sum(int(view.mask.sum()) for view in views), 1)
+def _without_lights(tree: dict[str, Any]) -> None:
+    """Let viewers show colours as they are; what has no material would be black metal without lamps."""
+    flat = {"pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 1.0}}
+    materials = tree.setdefault("materials", [])
+    for mesh in tree.get("meshes", []):
+        for primitive in mesh["primitives"]:
+            primitive.setdefault("material", len(materials))
+    materials.append(flat)
+    for material in materials:
+        material.setdefault("pbrMetallicRoughness", {})["metallicFactor"] = 0.0
+        material.setdefault("extensions", {})[UNLIT] = {}
+    tree["extensionsUsed"] = sorted({*tree.get("extensionsUsed", []), UNLIT})
+
+
+def _unchanged(color: UInt8[np.ndarray, "*n 3"]) -> UInt8[np.ndarray, "*n 3"]:
+    return color
+
+
+def _linear_light(color: UInt8[np.ndarray, "*n 3"]) -> UInt8[np.ndarray, "*n 3"]:
+    """sRGB to linear light."""
+    level = np.arange(256) / 255
+    table = np.where(level <= 0.04045, level / 12.92, ((level + 0.055) / 1.055) ** 2.4)
+    return np.round(255 * table).astype(np.uint8)[color]
+
+
+def _view(image: SceneImage, threshold: float) -> GlbView:
+    return GlbView(
+        pts3d=image.pts3d(),
+        color=image.color,
+        mask=(image.confidence > threshold) & (image.depth > 0),
+        focal=float(image.network_intrinsics[1, 1]),
+        cam2world=image.cam2world,
+    )
+
+
+def _thinned(views: Sequence[GlbView], share: float) -> list[GlbView]:
     if share >= 1:
         return list(views)
     random = np.random.default_rng(0)

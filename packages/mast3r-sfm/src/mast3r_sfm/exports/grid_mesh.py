@@ -28,14 +28,18 @@ def grid_mesh(
     pts3d: Float[np.ndarray, "h w 3"],
     color: Num[np.ndarray, "h w 3"],
     mask: Bool[np.ndarray, "h w"] | None = None,
+    *,
+    both_sides: bool = True,
 ) -> GridMesh:
-    """Two triangles for every 2x2 pixels, each in both orientations (against culling).
+    """Two triangles for every 2x2 pixels.
 
     Args:
         pts3d: points of the pixels.
         color: of the pixels; the upper triangle takes that of its top left pixel, the lower one that of its
             bottom right.
         mask: pixels that may be used; a triangle needs all three. Points that are not finite are never used.
+        both_sides: each triangle in both orientations (against culling), else as the camera sees it: counter-
+            clockwise.
     """
     valid = np.isfinite(pts3d).all(-1)
     if mask is not None:
@@ -44,10 +48,11 @@ def grid_mesh(
     index = np.arange(height * width).reshape(height, width)
     top_left, top_right = index[:-1, :-1].ravel(), index[:-1, 1:].ravel()
     bottom_left, bottom_right = index[1:, :-1].ravel(), index[1:, 1:].ravel()
-    upper = np.stack([top_left, top_right, bottom_left], axis=1)
+    upper = np.stack([bottom_left, top_right, top_left], axis=1)
     lower = np.stack([top_right, bottom_left, bottom_right], axis=1)
-    faces = np.concatenate([upper, upper[:, ::-1], lower, lower[:, ::-1]])
-    owner = np.concatenate([top_left, top_left, bottom_right, bottom_right])
+    faces, owner = np.concatenate([upper, lower]), np.concatenate([top_left, bottom_right])
+    if both_sides:
+        faces, owner = np.concatenate([faces, faces[:, ::-1]]), np.tile(owner, 2)
     kept = valid.ravel()[faces].all(1)
     return GridMesh(pts3d.reshape(-1, 3), faces[kept], color.reshape(-1, 3)[owner[kept]])
 

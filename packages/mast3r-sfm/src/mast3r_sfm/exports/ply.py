@@ -1,4 +1,4 @@
-"""Dense points as a PLY file."""
+"""Dense points, or a mesh, as a PLY file."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import trimesh
+
+from mast3r_sfm.view_filters import shown_confidence
 
 from .files import component_files
+from .grid_mesh import grid_mesh, joined_meshes
 
 if TYPE_CHECKING:
     from mast3r_sfm.scene import PointCloud, Scene
 
 POINTS_FILE = "points.ply"
+MESH_FILE = "mesh.ply"
 
 _COLUMNS = (
     ("x", "float", "<f4"),
@@ -29,13 +34,38 @@ def write_ply(scene: Scene, folder: Path) -> list[Path]:
     """Write ``points.ply`` (further groups of images: ``points_1.ply``, ...): the dense points.
 
     Binary, little endian; every vertex has x, y, z (float32, world), red, green, blue (uint8) and confidence
-    (float32).
+    (float32). If the scene is to be shown as a mesh, ``mesh.ply`` too: triangles between neighbouring pixels,
+    as far as both have points, with a colour at every vertex.
     """
     written = []
     for component, path in component_files(scene, folder / POINTS_FILE):
         write_point_cloud(component.points, path)
         written.append(path)
+    if scene.appearance.as_mesh:
+        threshold = shown_confidence(scene)
+        for component, path in component_files(scene, folder / MESH_FILE):
+            if component.images:
+                write_mesh(component, path, threshold)
+                written.append(path)
     return written
+
+
+def write_mesh(scene: Scene, path: Path, min_confidence: float) -> None:
+    """Write the pixels above a confidence as one mesh; see `write_ply`."""
+    meshes = [
+        grid_mesh(
+            image.pts3d(),
+            image.color,
+            (image.confidence > min_confidence) & (image.depth > 0),
+            both_sides=False,
+        )
+        for image in scene.images
+    ]
+    mesh = joined_meshes(meshes)
+    colors = np.concatenate([image.color.reshape(-1, 3) for image in scene.images])
+    solid = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_colors=colors, process=False)
+    solid.remove_unreferenced_vertices()
+    path.write_bytes(solid.export(file_type="ply"))  # type: ignore[no-untyped-call]
 
 
 def write_point_cloud(points: PointCloud, path: Path) -> None:
