@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mast3r_model import InputError
-from mast3r_sfm.sparse import AdamOptions, Alignment, CameraPriors, LmOptions, align, lm
+from mast3r_sfm.sparse import AdamOptions, Alignment, CameraPriors, LmOptions, align, fine
 from mast3r_sfm.sparse.bundle import evaluate, fallback_observations, jacobian, matched_observations
 from mast3r_sfm.sparse.cameras import Cameras
 from mast3r_sfm.sparse.objective import Objective
@@ -118,7 +118,7 @@ def test_observations_in_pieces_give_the_same(
 ) -> None:
     problem = golden_scene("shared").problem()
     whole = align(problem)
-    monkeypatch.setattr(lm, "_OBSERVATIONS_AT_ONCE", 1000)
+    monkeypatch.setattr(fine, "_OBSERVATIONS_AT_ONCE", 1000)
     torch.testing.assert_close(align(problem).cam2world, whole.cam2world, rtol=1e-4, atol=1e-4)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -105,6 +105,11 @@ class BundlePriors:
             anchor_image=anchor_image,
         )
 
+    def of_anchors(self, anchors: Int[Tensor, " a"]) -> BundlePriors:
+        """Only the priors of some anchors' depths; the cameras' are the same."""
+        names = ("core", "log_median", "depth_weight", "anchor_image")
+        return replace(self, **{name: getattr(self, name)[anchors] for name in names})
+
     def pivoted(self, state: BundleState) -> tuple[Float[Tensor, " A"], Float[Tensor, " A"]]:
         """Log depths that the canonical ones suggest (spec 30, 6.3), and their growth with log focal."""
         image = self.anchor_image
@@ -151,16 +156,18 @@ class BundlePriors:
 
     def _add_depths(self, system: BundleSystem, state: BundleState) -> None:
         suggested, growth = self.pivoted(state)
-        error = state.log_depth - suggested
-        columns = torch.zeros_like(system.own_coupling)
-        columns[:, 6], columns[:, 9] = -growth, -1.0
-        weighted = self.depth_weight[:, None] * columns
-        outer = columns[:, :, None] * weighted[:, None]
-        system.diagonal.index_add_(0, self.anchor_image, outer)
-        system.gradient.index_add_(0, self.anchor_image, weighted * error[:, None])
-        system.own_coupling += weighted
-        system.depth_hessian += self.depth_weight
-        system.depth_gradient += self.depth_weight * error
+        weight, pull = self.depth_weight, self.depth_weight * (state.log_depth - suggested)
+        columns = (weight * growth.square(), weight * growth, weight, -pull * growth, -pull)
+        sums = state.center.new_zeros(len(state.center), len(columns))
+        sums.index_add_(0, self.anchor_image, torch.stack(columns, -1))
+        for row, column, place in ((6, 6, 0), (6, 9, 1), (9, 6, 1), (9, 9, 2)):
+            system.diagonal[:, row, column] += sums[:, place]
+        system.gradient[:, 6] += sums[:, 3]
+        system.gradient[:, 9] += sums[:, 4]
+        system.own_coupling[:, 6] -= weight * growth
+        system.own_coupling[:, 9] -= weight
+        system.depth_hessian += weight
+        system.depth_gradient += pull
 
 
 def priors_to(mask: Bool[Tensor, " N"], like: Tensor) -> Bool[Tensor, " N"]:

@@ -135,8 +135,8 @@ def _own_coupling(system: BundleSystem) -> Float[Tensor, "A 10"]:
     """Coupling of anchors with their owners' parameters."""
     own, owner = system.own_coupling.clone(), OWNER.to(system.own_coupling)
     pieces = zip(
-        system.layout.entry_anchor.split(_ENTRIES_AT_ONCE),
-        system.coupling.split(_ENTRIES_AT_ONCE),
+        torch.split(system.layout.entry_anchor, _ENTRIES_AT_ONCE),
+        torch.split(system.coupling, _ENTRIES_AT_ONCE),
         strict=True,
     )
     for anchor, coupling in pieces:
@@ -152,9 +152,9 @@ def _couple(
     product = (own * cameras[layout.anchor_image]).sum(-1)
     seen = cameras @ OBSERVER.to(own).T
     pieces = zip(
-        layout.entry_anchor.split(_ENTRIES_AT_ONCE),
-        layout.entry_observer.split(_ENTRIES_AT_ONCE),
-        system.coupling.split(_ENTRIES_AT_ONCE),
+        torch.split(layout.entry_anchor, _ENTRIES_AT_ONCE),
+        torch.split(layout.entry_observer, _ENTRIES_AT_ONCE),
+        torch.split(system.coupling, _ENTRIES_AT_ONCE),
         strict=True,
     )
     for anchor, observer, coupling in pieces:

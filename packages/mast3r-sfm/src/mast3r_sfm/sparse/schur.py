@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 #: Numbers in the matrices that are in memory at one time.
-_PANEL_SIZE = 1 << 23
+_PANEL_SIZE = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ class SchurLayout:
             camera = groups.padded(first, last)
             low, high = camera[:, :, None].expand(-1, -1, camera.shape[1]), camera[:, None]
             both = (low <= high) & (high < num_cameras)
-            keys.append((low * (num_cameras + 1) + high)[both].unique())
-        blocks = torch.cat(keys).unique()
+            keys.append(torch.unique((low * (num_cameras + 1) + high)[both]))
+        blocks = torch.unique(torch.cat(keys))
         panels = tuple(
             _panel(first, last, groups, entry_anchor, entry_observer, anchor_image, blocks)
             for first, last in spans
@@ -179,7 +179,7 @@ class _CameraGroups:
     @classmethod
     def build(cls, owner: Int[Tensor, " D"], observer: Int[Tensor, " D"], num: int) -> _CameraGroups:
         own = torch.arange(num, device=owner.device)
-        key = torch.cat((owner * num + observer, own * (num + 1))).unique()
+        key = torch.unique(torch.cat((owner * num + observer, own * (num + 1))))
         count = torch.bincount(key // num, minlength=num)
         return cls(key // num, key % num, torch.cat((count.new_zeros(1), count.cumsum(0))), count)
 

@@ -162,7 +162,7 @@ class _Scene:
 
     def depth(self, image: Int[Tensor, " n"], xy: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
         """Camera z where the rays of pixels meet the relief."""
-        pieces = zip(image.split(_PIXELS_AT_ONCE), xy.split(_PIXELS_AT_ONCE), strict=True)
+        pieces = zip(torch.split(image, _PIXELS_AT_ONCE), torch.split(xy, _PIXELS_AT_ONCE), strict=True)
         return torch.cat([self._depth(*piece) for piece in pieces])
 
     def _depth(self, image: Tensor, xy: Tensor) -> Tensor:
@@ -233,7 +233,7 @@ def _pairs(
     distance = torch.cdist(center, center) + 1e6 * (row[None] != row[:, None] + 1)
     far = torch.stack((number, distance.argmin(1)), -1)[chosen]
     both = torch.cat((near, far))
-    return both[both[:, 0] != both[:, 1]].unique(dim=0)
+    return torch.unique(both[both[:, 0] != both[:, 1]], dim=0)
 
 
 def _matches(
@@ -244,7 +244,7 @@ def _matches(
     limits = torch.tensor([width, height], dtype=torch.float64)
     tried = 3 * options.matches
     parts = []
-    for piece in torch.arange(len(pairs)).split(max(_PIXELS_AT_ONCE // tried, 1)):
+    for piece in torch.split(torch.arange(len(pairs)), max(_PIXELS_AT_ONCE // tried, 1)):
         pair = piece.repeat_interleave(tried)
         first = (torch.rand(len(pair), 2, generator=generator, dtype=torch.float64) * limits).floor()
         second, depth = scene.seen(pairs[pair, 0], first, pairs[pair, 1])
