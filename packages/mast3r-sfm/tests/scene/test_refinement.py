@@ -217,3 +217,20 @@ def test_an_image_with_few_observations_stays(truth: tuple[SceneImage, ...], dam
     assert refined.accepted
     np.testing.assert_array_equal(refined.scene.images[4].cam2world, damaged.images[4].cam2world)
     assert not np.array_equal(refined.scene.images[3].cam2world, damaged.images[3].cam2world)
+
+
+def test_tracks_are_found_anew_as_long_as_it_helps(truth: tuple[SceneImage, ...], damaged: Scene) -> None:
+    asked: list[np.ndarray] = []
+
+    def find_tracks(images: tuple[SceneImage, ...]) -> Tracks:
+        asked.append(images[0].cam2world)
+        return damaged.tracks
+
+    refined = refine_scene(damaged, find_tracks=find_tracks)
+    assert refined.rounds >= 1
+    assert 1 <= len(asked) <= 4
+    np.testing.assert_array_equal(asked[-1], refined.scene.images[0].cam2world)
+    assert refined.scene.tracks is damaged.tracks
+    once = refine_scene(damaged, find_tracks=find_tracks, options=RefinementOptions(rounds=1))
+    assert once.rounds == 1
+    assert refine_scene(damaged).rounds == 1

@@ -5,7 +5,7 @@ smaller errors than the cameras of before, all tracks are adjusted; else the gro
 Everything is measured in network pixels, so that photos of different sizes count alike.
 """
 
-from .refine import refine_scene
+from .refine import TrackFinder, refine_scene
 from .results import GroupRefinement, Refinement, RefinementOptions
 
-__all__ = ["GroupRefinement", "Refinement", "RefinementOptions", "refine_scene"]
+__all__ = ["GroupRefinement", "Refinement", "RefinementOptions", "TrackFinder", "refine_scene"]

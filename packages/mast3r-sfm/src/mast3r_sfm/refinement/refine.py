@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Bool
@@ -17,12 +19,16 @@ from .bundle import Bundle
 from .moved import move_bundle, points_again
 from .results import GroupRefinement, Refinement, RefinementOptions
 
+TrackFinder: TypeAlias = Callable[[tuple[SceneImage, ...]], Tracks]
+"""Makes tracks for placed images, such as ``lambda images: tracks_from_matches(images, matches)``."""
+
 
 def refine_scene(
     scene: Scene,
     *,
     known: KnownCameras | None = None,
     shared_intrinsics: bool = False,
+    find_tracks: TrackFinder | None = None,
     options: RefinementOptions | None = None,
 ) -> Refinement:
     """Adjust poses, focal lengths and tracks by reprojection errors, where held-out tracks agree.
@@ -37,9 +43,31 @@ def refine_scene(
         scene: with tracks.
         known: as it was reconstructed with.
         shared_intrinsics: images of equal size and intrinsics keep equal ones.
+        find_tracks: makes the tracks anew with better cameras, which tell right matches from wrong ones
+            better; as long as a round helps, another one follows. None: one round with the tracks there are.
         options: how.
+
+    Returns:
+        The scene, the same object where no group changed; and what became of every group in the first round.
     """
     options = options or RefinementOptions()
+    first = last = _refine_once(scene, known, shared_intrinsics, options)
+    again = replace(options, always=False)
+    rounds = int(first.accepted)
+    while find_tracks is not None and last.accepted:
+        scene = replace(last.scene, tracks=find_tracks(last.scene.images))
+        last = replace(last, scene=scene)
+        if rounds == options.rounds:
+            break
+        last = _refine_once(scene, known, shared_intrinsics, again)
+        rounds += int(last.accepted)
+    return Refinement(last.scene, first.groups, rounds)
+
+
+def _refine_once(
+    scene: Scene, known: KnownCameras | None, shared_intrinsics: bool, options: RefinementOptions
+) -> Refinement:
+    """One round with the tracks that are there."""
     parts: dict[int, _Part] = {}
     for component in sorted({image.component for image in scene.images}):
         chosen = np.array([image.component == component for image in scene.images])
@@ -52,7 +80,7 @@ def refine_scene(
         parts[component] = _refine_group(component, bundle, fixed, options)
     groups = tuple(part.outcome for part in parts.values())
     if not any(group.accepted for group in groups):
-        return Refinement(scene, groups)
+        return Refinement(scene, groups, 0)
     placed = {image.name: image for part in parts.values() for image in part.images}
     images = tuple(placed[image.name] for image in scene.images)
     rows = {image.name: row for row, image in enumerate(images)}
@@ -60,7 +88,7 @@ def refine_scene(
         [(part.tracks, [rows[image.name] for image in part.images]) for part in parts.values()]
     )
     points = points_again(scene.points, images)
-    return Refinement(replace(scene, images=images, tracks=tracks, points=points), groups)
+    return Refinement(replace(scene, images=images, tracks=tracks, points=points), groups, 1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,6 +20,7 @@ class RefinementOptions:
         min_angle: tracks that end with less parallax are dropped, in degrees.
         loss_scale: of the robust loss, in network pixels.
         iterations: of each adjustment at most.
+        rounds: at most, where tracks can be found anew.
         seed: of the choice of held-out tracks.
         threads: of COLMAP, -1 for all; one is needed for the same result to the bit.
     """
@@ -32,6 +33,7 @@ class RefinementOptions:
     min_angle: float = 0.5
     loss_scale: float = 1.0
     iterations: int = 100
+    rounds: int = 4
     seed: int = 0
     threads: int = 1
 
@@ -64,11 +66,13 @@ class Refinement:
 
     Attributes:
         scene: with new cameras, depth, points and tracks where that was accepted.
-        groups: what became of every group of images.
+        groups: what became of every group of images, in the first round if there are several.
+        rounds: how many changed something.
     """
 
     scene: Scene
     groups: tuple[GroupRefinement, ...]
+    rounds: int
 
     @property
     def accepted(self) -> bool:
