@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from mast3r_model import lazy_names
 
 if TYPE_CHECKING:
+    from .appearance import Appearance as Appearance
+    from .appearance import ViewFilters as ViewFilters
     from .cameras import PosedCameras as PosedCameras
     from .cameras import read_cameras as read_cameras
     from .dense import DenseAlignment as DenseAlignment
@@ -47,10 +49,12 @@ if TYPE_CHECKING:
     from .tracks import tracks_from_matches as tracks_from_matches
     from .tsdf import fuse_depths as fuse_depths
     from .video import FrameChoice as FrameChoice
+    from .view_filters import filtered as filtered
 
 _MODULE_OF = {
     "AdamOptions": "sparse",
     "Alignment": "sparse",
+    "Appearance": "appearance",
     "CameraEvaluation": "evaluation",
     "CameraPriors": "sparse",
     "DenseAlignment": "dense",
@@ -72,11 +76,13 @@ _MODULE_OF = {
     "SparseProblem": "sparse",
     "Tracks": "scene",
     "TwoViewPrediction": "predictions",
+    "ViewFilters": "appearance",
     "align": "sparse",
     "align_dense": "dense",
     "build_problem": "sparse",
     "compare_cameras": "evaluation",
     "exif_focals": "known_cameras",
+    "filtered": "view_filters",
     "fuse_depths": "tsdf",
     "global_aligner": "dense",
     "graph_pairs": "pairs",

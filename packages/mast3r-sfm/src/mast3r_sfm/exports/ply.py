@@ -65,7 +65,7 @@ def write_mesh(scene: Scene, path: Path, min_confidence: float) -> None:
     colors = np.concatenate([image.color.reshape(-1, 3) for image in scene.images])
     solid = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_colors=colors, process=False)
     solid.remove_unreferenced_vertices()
-    path.write_bytes(solid.export(file_type="ply"))  # type: ignore[no-untyped-call]
+    solid.export(path, file_type="ply")
 
 
 def write_point_cloud(points: PointCloud, path: Path) -> None:
