@@ -1,4 +1,4 @@
-"""``mast3r export`` on a small saved scene; twice as a process of its own, else within the tests' (imports take seconds)."""
+"""``mast3r export`` on a small saved scene; some as processes of their own, others within the tests' (imports take seconds)."""
 
 from __future__ import annotations
 
@@ -112,6 +112,10 @@ def test_filters_change_what_is_written_and_not_the_scene(
     assert earth["points"] == PIXELS - 3 * SKY * SIZE[1]
     colors = trimesh.load(tmp_path / "s" / "points.ply").colors
     assert (colors[:, 2] < 100).all()
+    limits = ["--percentile", 25, "--min-confidence", 2.1, "--mask-sky"]
+    both = result_of(as_process(folder, "--format", "ply", *limits, "-o", tmp_path / "b", "--json"))
+    assert both["points"] == count_points(tmp_path / "b" / "points.ply") == 0.75 * earth["points"]
+    assert both["min_confidence"] > 2.1
     assert (folder / "scene.safetensors").read_bytes() == state
 
 
