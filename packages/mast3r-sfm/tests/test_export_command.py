@@ -1,4 +1,4 @@
-"""``mast3r export`` on a small saved scene; some as processes of their own, others within the tests' (imports take seconds)."""
+"""``mast3r export`` on a small saved scene; some runs are processes of their own."""
 
 from __future__ import annotations
 
