@@ -20,7 +20,8 @@ class PosedCameras:
     Attributes:
         names: relative paths with forward slashes, each once.
         shapes: (height, width) of every image.
-        intrinsics: (n, 3, 3) float64 in pixels of the images, an integer at a pixel's centre.
+        intrinsics: (n, 3, 3) float64 in pixels of the images, an integer at a pixel's centre; NaN where they
+            are not known.
         cam2world: (n, 4, 4) float64, axes x right, y down, z forward.
     """
 
@@ -101,7 +102,8 @@ def read_cameras(path: str | Path) -> PosedCameras:
     Args:
         path: a ``transforms.json`` (nerfstudio, instant-ngp, Blender), a COLMAP model (a folder with cameras
             and images, binary or text), or a folder that holds one of them: one written by `Scene.save`, or
-            with ``sparse/0``, ``sparse`` or ``transforms.json`` in it.
+            with ``sparse/0``, ``sparse`` or ``transforms.json`` in it; or a dataset's folder of poses, see
+            `mast3r_sfm.pose_files`.
 
     Returns:
         The images that have a pose, by name. Lens distortion is left out, with a warning.
@@ -111,6 +113,7 @@ def read_cameras(path: str | Path) -> PosedCameras:
     """
     from .colmap.models import is_colmap_model, read_colmap_cameras
     from .exports.nerfstudio import read_transforms
+    from .pose_files import read_pose_files
     from .scene_storage import STATE_FILE, load_scene
 
     path = Path(path)
@@ -127,7 +130,11 @@ def read_cameras(path: str | Path) -> PosedCameras:
             return read_colmap_cameras(folder)
     if (path / "transforms.json").is_file():
         return read_transforms(path / "transforms.json")
+    found = read_pose_files(path)
+    if found is not None:
+        return found
     raise InputError(
         f"{path} holds no cameras",
-        "expected cameras.bin or cameras.txt (a COLMAP model; also in sparse/0), or transforms.json",
+        "expected a COLMAP model (cameras.bin or cameras.txt; also in sparse/0), transforms.json, or a "
+        "dataset's poses (*.pose.txt, pose/*.txt, groundtruth.txt with rgb.txt)",
     )

@@ -69,6 +69,10 @@ def check_known(images: ImageSet, known: KnownCameras | None) -> None:
                 f"the known {what} name none of the {len(images)} photos",
                 f"they name {', '.join(cameras.names[:3])}; the photos are {', '.join(images.names[:3])}",
             )
+    if known.intrinsics is not None and not any(
+        matrix is not None for matrix in _known_intrinsics(images, known)
+    ):
+        raise InputError("the known cameras have poses, but no intrinsics", "give them as --poses")
 
 
 def camera_priors(images: ImageSet, known: KnownCameras | None, *, shared_intrinsics: bool) -> CameraPriors:
@@ -126,5 +130,5 @@ def _known_intrinsics(images: ImageSet, known: KnownCameras) -> list[np.ndarray 
     cameras = known.intrinsics
     if cameras is None:
         return [None] * len(images)
-    found = cameras.find(images.names)
-    return [None if index is None else cameras.intrinsics[index] for index in found]
+    found = [None if index is None else cameras.intrinsics[index] for index in cameras.find(images.names)]
+    return [matrix if matrix is not None and np.isfinite(matrix).all() else None for matrix in found]

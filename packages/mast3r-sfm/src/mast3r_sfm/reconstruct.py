@@ -7,7 +7,7 @@ photos -> pairs -> predictions (cached) -> canonical views -> cameras, depth, tr
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,26 @@ from mast3r_match import make_retriever
 from mast3r_model import AsymmetricCroCo3DStereo, InputError, NothingFoundError
 
 from .known_cameras import KnownCameras, check_known, known_poses
-from .mapping import MappingTask, Placement, gather, join_groups, network_depth, place_images
+from .mapping import (
+    MappingTask,
+    Placement,
+    gather,
+    join_groups,
+    network_depth,
+    place_images,
+    reconstruction_report,
+)
 from .options import ReconstructionOptions
 from .pairs import Pair, graph_pairs
 from .photos import ImageSet, open_images
 from .points import automatic_confidence, confident_points
 from .predictions import Forecast, PredictionCache, encode_images, predict_pairs
 from .predictions.predict import Progress
+from .refinement import RefinementOptions, refine_scene
 from .report import StageLog
 from .scale import set_scale
 from .scene import Scene
+from .tracks import tracks_from_matches
 
 
 def reconstruct(
@@ -101,7 +111,8 @@ def reconstruct(
         raise NothingFoundError(
             f"no two photos match ({reasons})", "do they show the same place? try --graph complete"
         )
-    scene = join_groups(placement, images)
+    with log.stage("refinement"):
+        scene, refinement = refined(task, placement, join_groups(placement, images))
     scene, scale = set_scale(
         scene,
         [network_depth(task, number) for number in placement.numbers],
@@ -112,8 +123,8 @@ def reconstruct(
     if threshold is None:
         threshold = automatic_confidence(scene.images)
     scene = replace(scene, points=confident_points(scene.images, threshold))
-    report = reconstruction_report(task, placement, scene) | {"scale": scale, "min_confidence": threshold}
-    return replace(scene, report=report)
+    decided = {"refinement": refinement, "scale": scale, "min_confidence": threshold}
+    return replace(scene, report=reconstruction_report(task, placement, scene) | decided)
 
 
 def check_count(images: ImageSet) -> None:
@@ -150,41 +161,26 @@ def choose_pairs(
     return graph_pairs(options.graph, len(images), similarity=similarity)
 
 
-def reconstruction_report(task: MappingTask, placement: Placement, scene: Scene) -> dict[str, Any]:
-    """What happened, ready for JSON."""
-    images, gathered, tracks = task.images, task.gathered, scene.tracks
-    return {
-        "images": len(images) + len(images.dropped),
-        "placed": len(scene.images),
-        "components": [[image.name for image in group.images] for group in placement.groups],
-        "dropped": {drop.name: drop.reason for drop in scene.dropped},
-        "pairs": [_pair_report(task, pair) for pair in task.predictions.pairs],
-        "mapper": task.options.mapper,
-        "alignment": [group.report for group in placement.groups],
-        "tracks": {
-            "count": len(tracks),
-            "observations": len(tracks.track),
-            "mean_reprojection_error": float(tracks.reprojection_error.mean()) if len(tracks.track) else None,
-        },
-        "stages": task.log.as_report(),
-        "options": {
-            "graph": task.options.graph,
-            "solver": task.options.solver,
-            "engine": task.options.engine,
-            "matched_pairs": len(gathered.matches),
-        },
+def refined(task: MappingTask, placement: Placement, scene: Scene) -> tuple[Scene, dict[str, Any]]:
+    """The scene after bundle adjustment as ``options.refine`` says, and what became of it, ready for JSON."""
+    options, row = task.options, {number: k for k, number in enumerate(placement.numbers)}
+    if options.refine == "none":
+        return scene, {"accepted": False, "reason": "not asked for"}
+    matches = {
+        (row[i], row[j]): found for (i, j), found in task.gathered.matches.items() if i in row and j in row
     }
-
-
-def _pair_report(task: MappingTask, pair: Pair) -> dict[str, Any]:
-    found, check = task.gathered.matches.get(pair), task.gathered.checks.get(pair)
-    report: dict[str, Any] = {"image0": task.images[pair[0]].name, "image1": task.images[pair[1]].name}
-    count = 0 if found is None else len(found.confidence)
-    if check is not None:
-        report |= {
-            "inliers": int(check.inliers.sum()),
-            "inlier_share": check.share,
-            "same_place": check.passed,
-        }
-        count = len(check.inliers)
-    return report | {"matches": count}
+    result = refine_scene(
+        scene,
+        known=task.known,
+        shared_intrinsics=options.shared_intrinsics,
+        find_tracks=lambda images: tracks_from_matches(images, matches),
+        options=RefinementOptions(always=options.refine == "ba"),
+    )
+    return result.scene, {
+        "accepted": result.accepted,
+        "rounds": result.rounds,
+        "held_out_error_before": result.before,
+        "held_out_error_after": result.after,
+        "reason": "; ".join(sorted({group.reason for group in result.groups if group.reason})),
+        "groups": [asdict(group) for group in result.groups],
+    }

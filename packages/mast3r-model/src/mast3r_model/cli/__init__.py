@@ -42,6 +42,7 @@ themselves. Raise ``Mast3rError`` for the user's errors; ``context.partial(...)`
 from .command import Command, command
 from .console import Console
 from .context import CommandContext
+from .documents import json_ready
 from .options import ModelOptions, complete_model, model_options, output_option, refuse_existing
 from .parameters import Argument, Option, argument, option, with_flags
 from .root import main, root
@@ -57,6 +58,7 @@ __all__ = [
     "argument",
     "command",
     "complete_model",
+    "json_ready",
     "main",
     "model_options",
     "option",

@@ -28,7 +28,8 @@ class CameraErrors:
         name: of the true camera.
         rotation: angle in degrees, after one rotation of the whole.
         translation: distance of the centres in true units, after one similarity of the whole.
-        focal: relative, ``|f / f_true - 1|``, of the geometric means of both focal lengths.
+        focal: relative, ``|f / f_true - 1|``, of the geometric means of both focal lengths; NaN if the true
+            intrinsics are not known.
     """
 
     name: str
@@ -56,7 +57,7 @@ class CameraEvaluation:
         ate: root mean square of these distances (absolute trajectory error).
         ate_relative: the same in units of the root mean square distance of true centres from their mean.
         scale: of the similarity, from reconstructed to true units.
-        focal_error_mean: relative, over registered images.
+        focal_error_mean: relative, over registered images with known intrinsics; NaN if there are none.
         rra: share of pairs whose relative rotation is less than so many degrees off, by threshold.
         rta: share of pairs whose direction of relative translation is; opposite directions are 180 off.
         maa30: mean over 1..30 degrees of the share of pairs whose both angles are less off than that.
@@ -95,7 +96,8 @@ class CameraEvaluation:
             (f"{self.translation_error_mean:.4g} / {self.translation_error_median:.4g}"),
         )
         yield "ATE (RMS of centres)", f"{self.ate:.4g} ({_share(self.ate_relative)} of the cameras' spread)"
-        yield "relative focal error, mean", _share(self.focal_error_mean)
+        if np.isfinite(self.focal_error_mean):
+            yield "relative focal error, mean", _share(self.focal_error_mean)
         for threshold in self.rra:
             yield (
                 f"RRA@{threshold} / RTA@{threshold}",
@@ -152,7 +154,7 @@ def compare_cameras(
         ate=ate,
         ate_relative=ate / float(spread) if spread > 0 else 0.0,
         scale=scale,
-        focal_error_mean=float(focal.mean()),
+        focal_error_mean=float(np.nanmean(focal)) if np.isfinite(focal).any() else float("nan"),
         rra={threshold: _below(rotation_off, threshold) for threshold in thresholds},
         rta={threshold: _below(with_baseline, threshold) for threshold in thresholds},
         maa30=float(np.mean([_below(both, threshold) for threshold in range(1, 31)])),

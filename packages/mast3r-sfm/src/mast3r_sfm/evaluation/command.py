@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from mast3r_model import atomic_write
-from mast3r_model.cli import CommandContext, refuse_existing
+from mast3r_model.cli import CommandContext, json_ready, refuse_existing
 from mast3r_sfm.cameras import read_cameras
 
 from .cameras import CameraEvaluation, compare_cameras
@@ -47,10 +46,10 @@ def run_scene_evaluation(context: CommandContext, request: SceneEvaluationReques
             "schema": "mast3r.evaluation.scenes/1",
             "reconstruction": str(request.reconstruction),
             "truth": str(request.truth),
-            "evaluation": dataclasses.asdict(result),
+            "evaluation": result,
         }
         with atomic_write(request.output) as temporary:
-            temporary.write_text(json.dumps(document, indent=1), encoding="utf-8")
+            temporary.write_text(json.dumps(json_ready(document), indent=1), encoding="utf-8")
         context.note(f"written: {request.output}")
 
 
