@@ -22,6 +22,7 @@ def colmap_camera(
     shape: tuple[int, int],
     intrinsics: Float[np.ndarray, "3 3"] | None,
     *,
+    focal_guess: float | None = None,
     model: CameraModel = "PINHOLE",
     camera_id: int = 1,
 ) -> pycolmap.Camera:
@@ -30,12 +31,13 @@ def colmap_camera(
     Args:
         shape: (height, width) of the photo.
         intrinsics: 3x3 in the photo's pixels, our convention; None if unknown: a guess that COLMAP refines.
+        focal_guess: that guess in the photo's pixels; None: COLMAP's own.
         model: COLMAP's name; distortion is 0. Models with one focal length take the mean of both.
         camera_id: as in the database or reconstruction.
     """
     height, width = shape
     known = intrinsics is not None
-    guess = FOCAL_GUESS * max(shape)
+    guess = FOCAL_GUESS * max(shape) if focal_guess is None else focal_guess
     K = np.array([[guess, 0, width / 2], [0, guess, height / 2], [0, 0, 1]])
     if intrinsics is not None:
         K = pixels_to_colmap(intrinsics)

@@ -24,11 +24,13 @@ class MappingImage:
         name: of its file, relative to the folder of photos.
         transform: between the photo's pixels and the network's, which matches are in.
         intrinsics: 3x3 in the photo's pixels if they are known.
+        focal_guess: in the photo's pixels, where the search starts if they are not; None: COLMAP's guess.
     """
 
     name: str
     transform: ImageTransform
     intrinsics: Float[np.ndarray, "3 3"] | None = None
+    focal_guess: float | None = None
 
 
 def write_database(
@@ -43,7 +45,7 @@ def write_database(
     """Write a database: image i has the id i + 1.
 
     Known intrinsics make PINHOLE cameras with a prior focal length; unknown ones ``camera_model`` with a
-    guess of 1.2 times the longer side.
+    guessed one.
 
     Args:
         path: of the database; must not exist.
@@ -100,7 +102,11 @@ def _write_images(
         if number == camera_id:
             model: CameraModel = camera_model if image.intrinsics is None else "PINHOLE"
             camera = colmap_camera(
-                image.transform.original_shape, image.intrinsics, model=model, camera_id=camera_id
+                image.transform.original_shape,
+                image.intrinsics,
+                focal_guess=image.focal_guess,
+                model=model,
+                camera_id=camera_id,
             )
             database.write_camera(camera, use_camera_id=True)
             rig = pycolmap.Rig(rig_id=camera_id)

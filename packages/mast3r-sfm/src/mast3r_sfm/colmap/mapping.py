@@ -50,6 +50,8 @@ def run_mapper(
     mapper: Mapper = "colmap",
     refine_known_intrinsics: bool = False,
     min_images: int = 2,
+    pixel_size: float = 1.0,
+    start: Path | None = None,
     threads: int = -1,
     seed: int = 0,
 ) -> list[pycolmap.Reconstruction]:
@@ -63,6 +65,8 @@ def run_mapper(
         refine_known_intrinsics: let the bundle adjustment move intrinsics that the database has as known.
             The global mapper can only move all cameras' or none's: it keeps them if all are known.
         min_images: smaller models are dropped.
+        pixel_size: COLMAP's thresholds, made for keypoints exact to a pixel, are multiplied by this.
+        start: folder of a model that the incremental mapper goes on with; its images keep their poses.
         threads: -1 for all.
         seed: of everything random; one thread is needed for the same result to the bit.
 
@@ -80,11 +84,15 @@ def run_mapper(
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise output_error(output, error) from error
+    if start is not None and mapper != "colmap":
+        raise InputError(f"the mapper {mapper} cannot keep known poses", "use --mapper colmap or sparse")
     known, cameras = _known_cameras(database)
     fixed = set() if refine_known_intrinsics else known
     with TemporaryDirectory() as scratch, colmap_errors(f"the mapper {mapper}"):
         if mapper == "colmap":
-            found = _incremental(database, images, Path(scratch), fixed, min_images, threads, seed)
+            options = _incremental_options(images, fixed, pixel_size, threads, seed)
+            options.min_model_size = min_images
+            found = _incremental(database, images, Path(scratch), options, start)
         elif mapper == "glomap":
             found = _global(database, images, Path(scratch), fixed == cameras, min_images, threads, seed)
         else:
@@ -103,24 +111,35 @@ def run_mapper(
     return models
 
 
-def _incremental(
-    database: Path,
-    images: Path | None,
-    output: Path,
-    fixed: set[int],
-    min_images: int,
-    threads: int,
-    seed: int,
-) -> dict[int, pycolmap.Reconstruction]:
+def _incremental_options(
+    images: Path | None, fixed: set[int], pixel_size: float, threads: int, seed: int
+) -> pycolmap.IncrementalPipelineOptions:
     options = pycolmap.IncrementalPipelineOptions()
     options.extract_colors = images is not None
     options.num_threads, options.random_seed = threads, seed
-    options.min_model_size = min_images
     options.constant_cameras = fixed
     if fixed:
         # a known camera must not be re-estimated when its image is registered either
         options.mapper.constant_cameras = fixed
-    return pycolmap.incremental_mapping(database, images or output, output, options)
+    options.mapper.init_max_error *= pixel_size
+    options.mapper.abs_pose_max_error *= pixel_size
+    options.mapper.filter_max_reproj_error *= pixel_size
+    options.triangulation.merge_max_reproj_error *= pixel_size
+    options.triangulation.complete_max_reproj_error *= pixel_size
+    return options
+
+
+def _incremental(
+    database: Path,
+    images: Path | None,
+    output: Path,
+    options: pycolmap.IncrementalPipelineOptions,
+    start: Path | None,
+) -> dict[int, pycolmap.Reconstruction]:
+    if start is None:
+        return pycolmap.incremental_mapping(database, images or output, output, options)
+    options.fix_existing_frames = options.mapper.fix_existing_frames = True
+    return pycolmap.incremental_mapping(database, images or output, output, options, input_path=start)
 
 
 def _global(
@@ -151,6 +170,7 @@ def triangulate_known_poses(
     output: Path,
     *,
     refine_intrinsics: bool = False,
+    pixel_size: float = 1.0,
     threads: int = -1,
     seed: int = 0,
 ) -> pycolmap.Reconstruction:
@@ -162,6 +182,7 @@ def triangulate_known_poses(
         images: folder of the photos, for the points' colours; None: points stay black.
         output: folder for the model.
         refine_intrinsics: let the intrinsics move.
+        pixel_size: COLMAP's thresholds are multiplied by this, see `run_mapper`.
         threads: -1 for all.
         seed: of everything random.
 
@@ -175,9 +196,7 @@ def triangulate_known_poses(
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise output_error(output, error) from error
-    options = pycolmap.IncrementalPipelineOptions()
-    options.extract_colors = images is not None
-    options.num_threads, options.random_seed = threads, seed
+    options = _incremental_options(images, set(), pixel_size, threads, seed)
     with colmap_errors("triangulation"):
         return pycolmap.triangulate_points(
             prior, database, images or output, output, options=options, refine_intrinsics=refine_intrinsics

@@ -1,9 +1,9 @@
-"""COLMAP's mappers (spec 30 section 11): cameras and points are COLMAP's, depth is the network's."""
+"""COLMAP's incremental or global mapper on the network's matches (spec 30 section 11)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import cast
+import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,64 +11,62 @@ from mast3r_sfm.colmap.depth_scale import depth_scale
 from mast3r_sfm.colmap.mapping import Mapper
 from mast3r_sfm.colmap.network_mapping import ColmapGroup, ColmapOptions, map_with_colmap
 from mast3r_sfm.scene import DroppedImage
+from mast3r_sfm.view_filters import without_contradictions
 
-from .task import MappingTask, PlacedGroup, network_depth, placed_image
+from .task import MappingTask, PlacedGroup, Placement, network_depth, placed_image
 
 
-def place_with_colmap(task: MappingTask) -> tuple[tuple[PlacedGroup, ...], tuple[DroppedImage, ...]]:
-    """Place all images at once: COLMAP finds the groups by itself.
+def map_colmap(task: MappingTask, mapper: Mapper, connected: list[int]) -> Placement:
+    """Place images; COLMAP itself finds which of them belong together.
 
-    Worlds keep COLMAP's scale; the network's depth of every image is scaled so that it meets COLMAP's points.
+    Depth is the network's, scaled so that it meets COLMAP's points.
 
     Args:
-        task: the whole; ``task.options.mapper`` is ``colmap`` or ``glomap``.
-
-    Returns:
-        The groups, the largest first, and the images that COLMAP could not place.
+        task: the whole.
+        mapper: ``colmap`` or ``glomap``.
+        connected: numbers of the images that match others.
     """
-    used = [number for number, view in enumerate(task.gathered.views) if view is not None]
-    alone = [number for number in range(len(task.images)) if number not in used]
-    row = {number: k for k, number in enumerate(used)}
-    matches = {(row[i], row[j]): found for (i, j), found in task.gathered.matches.items()}
+    start = time.perf_counter()
     with task.log.stage("alignment"):
-        placement = map_with_colmap(
-            task.images.subset(used),
-            matches,
+        found = map_with_colmap(
+            task.images.subset(connected),
+            task.gathered.within(connected),
             known=task.known,
             shared_intrinsics=task.options.shared_intrinsics,
-            focal_guesses=[view.focal for view in task.views_of(used)],
-            options=ColmapOptions(mapper=cast(Mapper, task.options.mapper)),
+            focal_guesses=[view.focal for view in task.views_of(connected)],
+            options=ColmapOptions(mapper=mapper),
         )
-    groups = tuple(
-        _placed(task, [used[k] for k in group.numbers], group, component)
-        for component, group in enumerate(placement.groups)
-    )
-    reasons = (DroppedImage(task.images[k].name, task.gathered.why_alone(k)) for k in alone)
-    return groups, (*placement.dropped, *reasons)
+    seconds = time.perf_counter() - start
+    groups = []
+    with task.log.stage("depth"):
+        for component, group in enumerate(found.groups):
+            numbers = tuple(connected[number] for number in group.numbers)
+            placed = _placed(task, replace(group, numbers=numbers), component)
+            groups.append(replace(placed, report={"solver": mapper, "stages": [], "seconds": seconds}))
+    dropped = tuple(DroppedImage(drop.name, f"{mapper} did not place it") for drop in found.dropped)
+    return Placement(tuple(groups), dropped)
 
 
-def _placed(task: MappingTask, numbers: Sequence[int], group: ColmapGroup, component: int) -> PlacedGroup:
-    """A group with the network's depth, in COLMAP's units."""
-    depths = [network_depth(task, number) for number in numbers]
-    transforms = [task.images[number].transform for number in numbers]
-    scale = depth_scale(group, depths, transforms)
-    views = task.views_of(numbers)
+def _placed(task: MappingTask, group: ColmapGroup, component: int) -> PlacedGroup:
+    """A model of COLMAP in the network's metres, with depth."""
+    images = task.images.subset(group.numbers)
+    depths = [network_depth(task, number) for number in group.numbers]
+    scale = depth_scale(group, depths, [image.transform for image in images])
+    cam2world = group.cam2world.copy()
+    cam2world[:, :3, 3] *= scale.world
+    views = task.views_of(group.numbers)
     placed = tuple(
         placed_image(
-            task.images[number],
-            intrinsics=transforms[k].intrinsics_to_network(group.intrinsics[k]),
-            cam2world=group.cam2world[k],
-            depth=depths[k] * (scale.images[k] / scale.world),
+            image,
+            intrinsics=image.transform.intrinsics_to_network(group.intrinsics[k]),
+            cam2world=cam2world[k],
+            depth=(depths[k] * scale.images[k]).astype(np.float32),
             confidence=views[k].conf.cpu().numpy(),
             component=component,
         )
-        for k, number in enumerate(numbers)
+        for k, image in enumerate(images)
     )
-    error = group.tracks.reprojection_error
-    report = {
-        "solver": task.options.mapper,
-        "stages": [],
-        "points": len(group.tracks),
-        "mean_reprojection_error": float(np.mean(error)) if len(error) else None,
-    }
-    return PlacedGroup(tuple(numbers), placed, group.tracks, report)
+    if task.options.clean_depth:
+        placed = without_contradictions(placed, list(task.gathered.within(list(group.numbers))))
+    tracks = replace(group.tracks, positions=group.tracks.positions * scale.world)
+    return PlacedGroup(group.numbers, placed, tracks)

@@ -32,7 +32,9 @@ class FixedCameras:
             if known.shared_intrinsics is not None:
                 focals[:] = True
             elif known.intrinsics is not None:
-                focals = np.array([found is not None for found in known.intrinsics.find(names)])
+                is_known = np.isfinite(known.intrinsics.intrinsics).all((1, 2))
+                found = known.intrinsics.find(names)
+                focals = np.array([row is not None and bool(is_known[row]) for row in found])
         exact = known is not None and known.rotation_sigma == known.translation_sigma == 0
         if known is not None and known.poses is not None and exact:
             poses = np.array([found is not None for found in known.poses.find(names)])

@@ -1,0 +1,243 @@
+"""Matches of the network to placed images by COLMAP's mappers, as a scene needs them (spec 30 section 11).
+
+COLMAP works in NETWORK pixels here: its thresholds are made for keypoints that are exact to a pixel, and so
+photos of all sizes count alike. Results are in original pixels, in a world of arbitrary scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pycolmap
+from jaxtyping import Float
+
+from mast3r_model import ImageTransform, InputError, NothingFoundError
+from mast3r_sfm.cameras import PosedCameras
+from mast3r_sfm.keypoints import PairMatches, keypoint_graph
+from mast3r_sfm.known_cameras import KnownCameras
+from mast3r_sfm.photos import ImageSet
+from mast3r_sfm.scene import DroppedImage, Tracks
+
+from .cameras import FOCAL_GUESS
+from .database import MappingImage, write_database
+from .mapping import Mapper, run_mapper, triangulate_known_poses, verify_geometry
+from .models import reconstruction_cameras, reconstruction_tracks, write_reconstruction
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColmapOptions:
+    """How COLMAP maps matches of the network.
+
+    Attributes:
+        mapper: ``colmap``: incremental; ``glomap``: global.
+        min_track: keypoints in shorter tracks are left out.
+        max_error: of the two-view geometry, in network pixels.
+        min_images: smaller models are dropped.
+        threads: -1 for all; one is needed for the same result to the bit.
+        seed: of everything random.
+    """
+
+    mapper: Mapper = "colmap"
+    min_track: int = 2
+    max_error: float = 2.0
+    min_images: int = 2
+    threads: int = -1
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class ColmapGroup:
+    """One model of COLMAP.
+
+    Attributes:
+        numbers: of its images in their set.
+        intrinsics: (n, 3, 3) float64, original pixels.
+        cam2world: (n, 4, 4) float64; the scale of the world means nothing.
+        tracks: points, ``image`` counts in ``numbers``; original pixels.
+    """
+
+    numbers: tuple[int, ...]
+    intrinsics: Float[np.ndarray, "n 3 3"]
+    cam2world: Float[np.ndarray, "n 4 4"]
+    tracks: Tracks
+
+
+@dataclass(frozen=True, eq=False)
+class ColmapPlacement:
+    """What COLMAP made of a set of images.
+
+    Attributes:
+        groups: the largest first; an image is in one of them at most.
+        dropped: the images in none.
+    """
+
+    groups: tuple[ColmapGroup, ...]
+    dropped: tuple[DroppedImage, ...]
+
+
+def map_with_colmap(
+    images: ImageSet,
+    matches: PairMatches,
+    *,
+    known: KnownCameras | None = None,
+    shared_intrinsics: bool = False,
+    focal_guesses: Sequence[float] | None = None,
+    options: ColmapOptions | None = None,
+) -> ColmapPlacement:
+    """Find cameras and points by COLMAP.
+
+    Args:
+        images: all of them.
+        matches: network pixels, by the images' numbers.
+        known: intrinsics stay as they are; so do poses (incremental mapper only). Sigmas are not used.
+        shared_intrinsics: one camera for all photos, which must be of one size.
+        focal_guesses: of every image in network pixels, for those of unknown intrinsics.
+        options: how.
+
+    Raises:
+        InputError: known cameras that name no image, photos that cannot share a camera, or known poses with
+            the global mapper.
+        Mast3rError: COLMAP failed.
+    """
+    options = options or ColmapOptions()
+    if shared_intrinsics and len({image.transform for image in images}) > 1:
+        raise InputError("photos of different sizes cannot share a camera", "leave --shared-intrinsics away")
+    network = _network_images(images, known, focal_guesses)
+    graph = keypoint_graph([image.shape for image in images], matches)
+    with TemporaryDirectory() as scratch:
+        database = Path(scratch) / "database.db"
+        write_database(
+            database,
+            network,
+            graph.with_tracks_of(options.min_track),
+            shared_camera=shared_intrinsics,
+            camera_model="SIMPLE_PINHOLE",
+        )
+        verify_geometry(database, max_error=options.max_error, threads=options.threads, seed=options.seed)
+        models = _models(database, Path(scratch), _posed(images, network, known), options)
+    return _placement(images, models)
+
+
+def _network_images(
+    images: ImageSet, known: KnownCameras | None, focal_guesses: Sequence[float] | None
+) -> list[MappingImage]:
+    """Images whose "photo" is the network's input."""
+    exact = _exact_intrinsics(images, known)
+    return [
+        MappingImage(
+            image.name,
+            ImageTransform.identity(image.shape),
+            None if K is None else image.transform.intrinsics_to_network(K),
+            None if focal_guesses is None else float(focal_guesses[number]),
+        )
+        for number, (image, K) in enumerate(zip(images, exact, strict=True))
+    ]
+
+
+def _exact_intrinsics(images: ImageSet, known: KnownCameras | None) -> list[Float[np.ndarray, "3 3"] | None]:
+    """Known intrinsics of every image, original pixels."""
+    if known is None or (known.intrinsics is None and known.shared_intrinsics is None):
+        return [None] * len(images)
+    if known.intrinsics is None:
+        return [known.shared_intrinsics] * len(images)
+    matrices = known.intrinsics.intrinsics
+    found = [None if row is None else matrices[row] for row in known.intrinsics.find(images.names)]
+    return [K if K is not None and np.isfinite(K).all() else None for K in found]
+
+
+def _posed(
+    images: ImageSet, network: Sequence[MappingImage], known: KnownCameras | None
+) -> PosedCameras | None:
+    """The images of known pose, in network pixels."""
+    if known is None or known.poses is None:
+        return None
+    found = {number: row for number, row in enumerate(known.poses.find(images.names)) if row is not None}
+    if not found:
+        raise InputError(f"the known poses name none of the {len(images)} photos")
+    return PosedCameras(
+        tuple(images[number].name for number in found),
+        tuple(images[number].shape for number in found),
+        np.array([_intrinsics_or_guess(network[number]) for number in found]),
+        known.poses.cam2world[list(found.values())],
+    )
+
+
+def _intrinsics_or_guess(image: MappingImage) -> Float[np.ndarray, "3 3"]:
+    if image.intrinsics is not None:
+        return image.intrinsics
+    height, width = image.transform.original_shape
+    focal = image.focal_guess or FOCAL_GUESS * max(height, width)
+    return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
+
+
+def _models(
+    database: Path, scratch: Path, posed: PosedCameras | None, options: ColmapOptions
+) -> list[pycolmap.Reconstruction]:
+    """COLMAP's models; none if it places nothing."""
+    start = None
+    if posed is not None:
+        prior = triangulate_known_poses(
+            database, posed, None, scratch / "known", threads=options.threads, seed=options.seed
+        )
+        start = scratch / "start"
+        write_reconstruction(prior, start)
+    try:
+        return run_mapper(
+            database,
+            None,
+            scratch / "models",
+            mapper=options.mapper,
+            min_images=options.min_images,
+            start=start,
+            threads=options.threads,
+            seed=options.seed,
+        )
+    except NothingFoundError:
+        return []
+
+
+def _placement(images: ImageSet, models: Sequence[pycolmap.Reconstruction]) -> ColmapPlacement:
+    free = np.ones(len(images), bool)
+    groups = []
+    for model in models:
+        group = _group(images, model, free)
+        if group is not None:
+            groups.append(group)
+            free[list(group.numbers)] = False
+    dropped = tuple(
+        DroppedImage(image.name, "COLMAP could not place it")
+        for image, left in zip(images, free, strict=True)
+        if left
+    )
+    return ColmapPlacement(tuple(groups), dropped)
+
+
+def _group(images: ImageSet, model: pycolmap.Reconstruction, free: np.ndarray) -> ColmapGroup | None:
+    """The images of a model that are in no larger one, if two or more."""
+    cameras = reconstruction_cameras(model)
+    place = {name: row for row, name in enumerate(cameras.names)}
+    numbers = [number for number, name in enumerate(images.names) if name in place and free[number]]
+    if len(numbers) < 2:
+        return None
+    rows = [place[images.names[number]] for number in numbers]
+    intrinsics = [
+        images[number].transform.intrinsics_to_original(cameras.intrinsics[row])
+        for number, row in zip(numbers, rows, strict=True)
+    ]
+    names = [images.names[number] for number in numbers]
+    tracks = _in_original_pixels(images, numbers, reconstruction_tracks(model, names))
+    return ColmapGroup(tuple(numbers), np.array(intrinsics), cameras.cam2world[rows], tracks)
+
+
+def _in_original_pixels(images: ImageSet, numbers: Sequence[int], tracks: Tracks) -> Tracks:
+    matrices = np.array([images[number].transform.original_from_network for number in numbers])[tracks.image]
+    scale = np.sqrt(matrices[:, 0, 0] * matrices[:, 1, 1])
+    return replace(
+        tracks,
+        xy=matrices[:, [0, 1], [0, 1]] * tracks.xy + matrices[:, :2, 2],
+        reprojection_error=scale * tracks.reprojection_error,
+    )
