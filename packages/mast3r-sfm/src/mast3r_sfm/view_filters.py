@@ -43,7 +43,7 @@ def filtered(scene: Scene, filters: ViewFilters) -> Scene:
         if filters.tsdf > 0:
             images = _fused(images, pairs, filters.tsdf)
         if filters.clean_depth:
-            images = _cleaned(images, pairs)
+            images = without_contradictions(images, pairs)
     threshold = _threshold(scene, images, filters)
     return replace(
         scene,
@@ -152,7 +152,15 @@ def _fused(
     )
 
 
-def _cleaned(images: tuple[SceneImage, ...], pairs: list[tuple[int, int]]) -> tuple[SceneImage, ...]:
+def without_contradictions(
+    images: tuple[SceneImage, ...], pairs: Sequence[tuple[int, int]]
+) -> tuple[SceneImage, ...]:
+    """Confidence 0 for pixels in front of what another image sees more surely (spec 30 section 7.3).
+
+    Args:
+        images: of one world.
+        pairs: that overlap; only these are compared.
+    """
     import torch
 
     from .sparse.cleaning import clean_pointcloud

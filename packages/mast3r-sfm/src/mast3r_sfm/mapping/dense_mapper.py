@@ -24,6 +24,7 @@ from mast3r_sfm.dense import (
 from mast3r_sfm.known_cameras import camera_priors
 from mast3r_sfm.predictions import TwoViewPrediction
 from mast3r_sfm.tracks import tracks_from_matches
+from mast3r_sfm.view_filters import without_contradictions
 
 from .task import MappingTask, PlacedGroup, placed_image
 
@@ -83,6 +84,8 @@ def map_dense(task: MappingTask, group: Sequence[int], component: int) -> Placed
             )
             for k, image in enumerate(images)
         )
+        if task.options.clean_depth:
+            placed = without_contradictions(placed, list(matches))
         tracks = tracks_from_matches(placed, matches)
     return PlacedGroup(tuple(group), placed, tracks, _report(alignment, problem, seconds))
 

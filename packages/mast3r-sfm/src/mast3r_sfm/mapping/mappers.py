@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mast3r_sfm.scene import DroppedImage
 
+from .colmap_mapper import map_colmap
 from .dense_mapper import map_dense
 from .sparse_mapper import map_sparse
 from .task import MappingTask, Placement
@@ -19,5 +20,11 @@ def place_images(task: MappingTask) -> Placement:
         for number in group
     )
     connected = [group for group in groups if len(group) > 1]
-    place = {"sparse": map_sparse, "dense": map_dense}[task.options.mapper]
+    mapper = task.options.mapper
+    if not connected:
+        return Placement((), dropped)
+    if mapper == "colmap" or mapper == "glomap":
+        found = map_colmap(task, mapper, sorted(number for group in connected for number in group))
+        return Placement(found.groups, (*dropped, *found.dropped))
+    place = {"sparse": map_sparse, "dense": map_dense}[mapper]
     return Placement(tuple(place(task, group, number) for number, group in enumerate(connected)), dropped)
