@@ -50,7 +50,19 @@ class SourceImage:
         """From what `load_image` returns; its tensor is kept as uint8."""
         scaled = (loaded.tensor.permute(1, 2, 0) * 0.5 + 0.5) * 255
         pixels = np.ascontiguousarray(scaled.round().clamp(0, 255).to(torch.uint8).numpy())
-        return cls(name, loaded.path, pixels, loaded.transform, _digest(pixels, loaded.transform), allowed)
+        return cls.from_pixels(name, loaded.path, pixels, loaded.transform, allowed)
+
+    @classmethod
+    def from_pixels(
+        cls,
+        name: str,
+        path: Path,
+        pixels: UInt8[np.ndarray, "h w 3"],
+        transform: ImageTransform,
+        allowed: Bool[np.ndarray, "h w"] | None = None,
+    ) -> SourceImage:
+        """From what the network saw of a photo; its digest is that of the same photo read from its file."""
+        return cls(name, path, pixels, transform, _digest(pixels, transform), allowed)
 
     @property
     def shape(self) -> tuple[int, int]:

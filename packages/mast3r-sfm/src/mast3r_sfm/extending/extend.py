@@ -1,0 +1,197 @@
+"""Photos for a finished scene: the whole way on one page, beside `reconstruct`.
+
+new photos -> pairs with a new photo each -> predictions (cached) -> cameras and depth of the new photos in
+the world that the old ones hold -> tracks of all -> points
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from mast3r_model import AsymmetricCroCo3DStereo, InputError
+from mast3r_sfm.known_cameras import KnownCameras
+from mast3r_sfm.mapping import MappingTask, Placement, gather, reconstruction_report
+from mast3r_sfm.options import ReconstructionOptions
+from mast3r_sfm.pairs import Pair, pair_indices
+from mast3r_sfm.photos import ImageSet, open_images
+from mast3r_sfm.points import automatic_confidence, confident_points
+from mast3r_sfm.predictions import Forecast, PredictionCache, predict_pairs
+from mast3r_sfm.predictions.predict import Progress
+from mast3r_sfm.reconstruct import choose_pairs
+from mast3r_sfm.report import StageLog
+from mast3r_sfm.scene import PointCloud, Scene, SceneImage
+from mast3r_sfm.sparse import AdamOptions
+from mast3r_sfm.tracks import tracks_from_matches
+
+from .joined import JoinedPhotos, join_photos, network_size
+from .placing import Additions, place_new
+from .stored import stored_matches
+
+
+def extend_scene(
+    scene: Scene,
+    photos: ImageSet | Sequence[str | Path] | str | Path,
+    model: AsymmetricCroCo3DStereo,
+    *,
+    pairs: Sequence[tuple[str, str]] | None = None,
+    known: KnownCameras | None = None,
+    cache: Path | str | None = None,
+    options: ReconstructionOptions | None = None,
+    progress: Progress | None = None,
+    on_forecast: Callable[[Forecast], None] | None = None,
+) -> Scene:
+    """Add photos to a finished scene without computing it again::
+
+        scene = extend_scene(Scene.load("scene/"), "more_photos/", load_model(), cache="scene/cache")
+        scene.save("scene/")
+
+    Photos that are in the scene already keep camera, depth and confidence to the bit, and the points stay;
+    new photos are placed relative to them, in their world. Only pairs with a new photo are predicted. Tracks
+    are made anew from the old ones' observations and the new matches, so that they get longer.
+
+    Args:
+        scene: made by any mapper.
+        photos: new ones; a folder that holds the old ones too will do. Read with the old ones' size, unless
+            this is what `open_images` returns.
+        model: a network that predicts descriptors; need not be the one that the scene was made with.
+        pairs: which photos to match, by their names in the scene that comes out; None: as ``options.graph``
+            says, of all photos in the order of their names. Pairs of two old photos do not count.
+        known: intrinsics and poses (in the scene's world) of new photos; those of old ones do not count.
+        cache: folder in which predictions are kept, best the one that the scene was made with.
+        options: how; ``mapper`` must be ``sparse`` and ``solver`` ``lm``, and there is no refinement.
+        progress: shows bars, see `predict_pairs`.
+        on_forecast: is told what is ahead before the long part.
+
+    Returns:
+        The scene with more images. New photos that match none of the old ones, but each other, are groups of
+        their own; those that match nothing are in ``dropped``. Names become longer where the new photos lie
+        outside of `Scene.image_folder`. The report is of this run, with ``added`` (names), ``kept`` (how
+        many) and ``bridges`` (pairs that match, but of photos in different groups, which stay apart).
+
+    Raises:
+        InputError: an empty scene, photos that cannot be used, options that are not meant for this, or pairs
+            that name other photos.
+    """
+    options, log = options or ReconstructionOptions(), StageLog()
+    _check(scene, options)
+    if not isinstance(photos, ImageSet):
+        inputs = [photos] if isinstance(photos, (str, Path)) else photos
+        photos = open_images(inputs, size=network_size(scene.images), patch_size=model.patch_size)
+    joined = join_photos(scene, photos)
+    images, store = joined.images, PredictionCache(cache)
+    with log.stage("pairs"):
+        if pairs is not None:
+            chosen = pair_indices(pairs, images.names)
+        else:
+            chosen = _pairs_by_name(images, lambda them: choose_pairs(them, model, store, options, progress))
+        chosen = [pair for pair in chosen if max(pair) >= joined.old]
+    with log.stage("predictions"):
+        predictions = predict_pairs(
+            model,
+            images,
+            chosen,
+            cache=store,
+            engine=options.engine,
+            options=options.prediction,
+            progress=progress,
+            on_forecast=on_forecast,
+        )
+    with log.stage("canonical views"):
+        gathered = gather(
+            images,
+            predictions,
+            subsample=options.prediction.matching.subsample or 8,
+            verify=options.verify,
+        )
+    task = MappingTask(images, predictions, gathered, known, options, log)
+    additions = place_new(task, joined)
+    return _with_additions(task, joined, additions)
+
+
+def _check(scene: Scene, options: ReconstructionOptions) -> None:
+    if not scene.images:
+        raise InputError("the scene has no photo that others could be added to", "make it anew")
+    if options.mapper != "sparse" or options.solver != "lm" or isinstance(options.align, AdamOptions):
+        raise InputError(
+            f"photos are added by mapper sparse with solver lm, not {options.mapper} with {options.solver}",
+            "the scene itself may be of any mapper",
+        )
+    if options.known_distance is not None:
+        raise InputError("the scene's scale is fixed already", "give known distances when it is made")
+
+
+def _pairs_by_name(images: ImageSet, choose: Callable[[ImageSet], list[Pair]]) -> list[Pair]:
+    """Pairs of a graph over the photos in the order of their names, in which one run would have had them."""
+    order = sorted(range(len(images)), key=lambda number: PurePosixPath(images[number].name).parts)
+    return [(order[first], order[second]) for first, second in choose(images.subset(order))]
+
+
+def _with_additions(task: MappingTask, joined: JoinedPhotos, additions: Additions) -> Scene:
+    """The scene with what was placed."""
+    scene, log = joined.scene, task.log
+    placed = sorted(additions.placed)
+    images = (*scene.images, *(additions.placed[number] for number in placed))
+    row = {number: k for k, number in enumerate([*range(joined.old), *placed])}
+    with log.stage("tracks"):
+        matches = stored_matches(scene.images, scene.tracks)
+        matches |= {(row[i], row[j]): found for (i, j), found in additions.matches.items()}
+        tracks = tracks_from_matches(images, matches) if placed else scene.tracks
+    threshold = task.options.min_confidence
+    if threshold is None:
+        threshold = scene.report.get("min_confidence") or automatic_confidence(scene.images)
+    names = {image.name for image in images}
+    fresh = (*joined.images.dropped, *additions.dropped)
+    dropped = {drop.name: drop for drop in (*scene.dropped, *fresh) if drop.name not in names}
+    extended = replace(
+        scene,
+        images=images,
+        points=_joined_points(scene.points, *_points_of(images[joined.old :], float(threshold))),
+        tracks=tracks,
+        dropped=tuple(dropped.values()),
+    )
+    return replace(extended, report=_report(task, joined, additions, extended, float(threshold)))
+
+
+def _points_of(images: Sequence[SceneImage], threshold: float) -> list[PointCloud]:
+    return [confident_points(images, threshold)] if images else []
+
+
+def _joined_points(*clouds: PointCloud) -> PointCloud:
+    return PointCloud(
+        positions=np.concatenate([cloud.positions for cloud in clouds]),
+        colors=np.concatenate([cloud.colors for cloud in clouds]),
+        confidence=np.concatenate([cloud.confidence for cloud in clouds]),
+        component=np.concatenate([cloud.components for cloud in clouds]),
+    )
+
+
+def _report(
+    task: MappingTask, joined: JoinedPhotos, additions: Additions, scene: Scene, threshold: float
+) -> dict[str, Any]:
+    """As of a reconstruction, with all pairs, and what was added."""
+    base = reconstruction_report(task, Placement((), ()), scene)
+    groups: dict[int, list[str]] = {}
+    for image in scene.images:
+        groups.setdefault(image.component, []).append(image.name)
+    added = [additions.placed[number].name for number in sorted(additions.placed)]
+    return base | {
+        "images": len(scene.images) + len(scene.dropped),
+        "components": [groups[component] for component in sorted(groups)],
+        "pairs": _merged_pairs(joined.scene.report.get("pairs", []), base["pairs"]),
+        "alignment": additions.reports,
+        "scale": [*joined.scene.report.get("scale", []), *additions.scales],
+        "min_confidence": threshold,
+        "added": added,
+        "kept": joined.old,
+        "bridges": [[task.images[number].name for number in pair] for pair in additions.bridges],
+    }
+
+
+def _merged_pairs(before: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Reports of pairs, of each the last."""
+    return list({(pair["image0"], pair["image1"]): pair for pair in [*before, *now]}.values())
