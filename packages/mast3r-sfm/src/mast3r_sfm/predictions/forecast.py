@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mast3r_sfm.quantities import duration, memory
+
 from .tasks import TaskReport
 
 
@@ -32,18 +34,10 @@ class Forecast:
 
     def __str__(self) -> str:
         """One line for people."""
-        minutes, seconds = divmod(round(self.seconds), 60)
-        hours, minutes = divmod(minutes, 60)
-        time = (
-            f"{hours} h {minutes} min"
-            if hours
-            else f"{minutes} min {seconds} s"
-            if minutes
-            else f"{seconds} s"
-        )
         return (
-            f"{self.images} images to encode, {self.pairs} pairs to decode and match: about {time}, "
-            f"{self.memory_bytes / 2**30:.1f} GiB of memory, {self.disk_bytes / 2**30:.1f} GiB on disk"
+            f"{self.images} images to encode, {self.pairs} pairs to decode and match: "
+            f"about {duration(self.seconds)}, {memory(self.memory_bytes)} of memory, "
+            f"{memory(self.disk_bytes)} on disk"
         )
 
 
