@@ -1,7 +1,7 @@
 """How near reconstructed cameras come to the truth, for a network that knows it (up to set errors).
 
-    python benchmarks/oracle_scenes.py                                    # the whole table, half an hour
-    python benchmarks/oracle_scenes.py --views 8 --paths orbit --seeds 1  # a minute
+    python benchmarks/oracle_scenes.py                                    # the whole table, an hour
+    python benchmarks/oracle_scenes.py --views 8 --paths orbit --seeds 1  # two minutes
     python benchmarks/oracle_scenes.py --network nano --views 8
     python benchmarks/oracle_scenes.py --views 8 --noise focal=0.05,shared=1 --methods lm lm-free
 
@@ -19,7 +19,8 @@ their true pointmaps plus `OracleNoise`. The same from Python::
     compare_cameras(scene.components()[0].cameras(), read_cameras("scene")).focal_error_mean
 
 Noise: ``exact`` (matches are still rounded to pixels), ``realistic``, or fields of `OracleNoise`. Methods:
-``lm`` (default priors), ``lm-free`` (`LmOptions.without_priors`), ``adam``; ``refine`` is off everywhere. The
+``lm`` (default priors), ``lm-free`` (`LmOptions.without_priors`), ``adam``; and, if
+asked for, with wide priors or one camera for all. ``refine`` is off everywhere. The
 predictions of a scene are computed once, by the first method. Prints a table (Markdown), a mean over seeds;
 ``--json FILE`` keeps every run. "network" is pairs, predictions and matching; "align" the solver.
 """
@@ -46,7 +47,14 @@ METHODS: dict[str, dict[str, Any]] = {
     "lm": {"solver": "lm"},
     "lm-free": {"solver": "lm", "align": LmOptions.without_priors()},
     "adam": {"solver": "adam"},
+    "lm-wide": {"align": LmOptions(log_focal_sigma=0.3, depth_sigma=0.2)},
+    "lm-wide-shared": {
+        "align": LmOptions(log_focal_sigma=0.3, depth_sigma=0.2),
+        "shared_intrinsics": True,
+    },
+    "lm-shared": {"shared_intrinsics": True},
 }
+DEFAULT_METHODS = ("lm", "lm-free", "adam")
 NETWORK_STAGES = ("pairs", "predictions", "canonical views")
 
 
@@ -174,7 +182,7 @@ def main() -> None:
     parser.add_argument("--views", type=int, nargs="+", default=[8, 20, 60])
     parser.add_argument("--paths", nargs="+", default=["orbit", "walk"])
     parser.add_argument("--noise", nargs="+", default=["exact", "realistic"])
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--methods", nargs="+", default=DEFAULT_METHODS, choices=METHODS)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--graph", help="default: complete up to 10 views, swin-3-noncyclic above")
     parser.add_argument("--size", type=int, nargs=2, default=[160, 112], metavar=("WIDTH", "HEIGHT"))
