@@ -6,7 +6,9 @@ import math
 
 
 def duration(seconds: float) -> str:
-    """``0.12 s``, ``8.3 s``, ``45 s``, ``2 min 5 s``, ``3 h 12 min``."""
+    """``< 1 ms``, ``0.12 s``, ``8.3 s``, ``45 s``, ``2 min 5 s``, ``3 h 12 min``."""
+    if seconds < 1e-3:
+        return "< 1 ms"
     if seconds < 9.95:
         return f"{seconds:.2g} s" if seconds < 1 else f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

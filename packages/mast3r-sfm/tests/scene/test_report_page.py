@@ -81,7 +81,7 @@ def full_report(scene: Scene) -> dict[str, Any]:
             {"name": "alignment", "seconds": 75.0, "peak_bytes": 2**30, "gpu_peak_bytes": 3 * 2**30},
         ],
         "refinement": {"accepted": True, "held_out_error_before": 1.25, "held_out_error_after": 1.125},
-        "scale": {"source": "network", "factor": 1.5},
+        "scale": [{"component": 0, "from": "network", "factor": 1.5}],
         "versions": {"mast3r": "0.1.0"},
         "options": {"graph": "complete"},
         "min_confidence": 1.5,
@@ -122,7 +122,7 @@ def test_all_sections_of_a_scene_of_two_groups(told: Scene) -> None:
         "3.0 GiB",
         "loss, logarithmic",
         "mast3r 0.1.0",
-        "source network, factor 1.5",
+        "component 0, from network, factor 1.5",
     ):
         assert words in source
 

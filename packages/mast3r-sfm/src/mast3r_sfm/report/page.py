@@ -117,13 +117,13 @@ def _refinement(refinement: Report) -> str:
     words = "bundle adjustment kept" if refinement.get("accepted") else "no bundle adjustment"
     if before is not None and after is not None:
         words += f": {before:.3f} px before, {after:.3f} px after, on tracks held out of it"
-    elif "reason" in refinement:
-        words += f": {refinement['reason']}"
-    return words
+    return f"{words}: {refinement['reason']}" if refinement.get("reason") else words
 
 
 def _plain(value: object) -> str:
     """A value of the report in words."""
+    if isinstance(value, list | tuple):
+        return "; ".join(_plain(item) for item in value)
     if isinstance(value, dict):
         return ", ".join(f"{key.replace('_', ' ')} {_plain(item)}" for key, item in value.items())
     measured = number(value)
