@@ -45,6 +45,8 @@ _INPUT: list[Callable[..., Any]] = [
            help="Known intrinsics: a 3x3 matrix of all photos, a COLMAP model, or transforms.json."),
     option("--poses", type=FILE, metavar="FILE", section="Input",
            help="Known poses, kept as they are: a COLMAP model, or transforms.json."),
+    option("--exif/--no-exif", default=True, section="Input",
+           help="Expect the focal lengths that cameras noted in the photos."),
     option("--distance", nargs=3, metavar="A B METRES", section="Input",
            help="A known distance, which fixes the scale: A and B are photos (their cameras), or photo@x,y "
            "(what is seen at that pixel)."),

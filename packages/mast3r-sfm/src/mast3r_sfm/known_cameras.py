@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from mast3r_model import InputError, exif_focal
 
-from .cameras import PosedCameras
+from .cameras import PosedCameras, read_cameras
 from .photos import ImageSet
 from .sparse import CameraPriors
 
@@ -55,6 +57,12 @@ def exif_focals(images: ImageSet) -> dict[str, float]:
     return {name: focal for name, focal in noted.items() if focal is not None}
 
 
+def with_noted_focals(images: ImageSet, known: KnownCameras | None) -> KnownCameras | None:
+    """The same, and of photos whose intrinsics are not known the focal lengths that their cameras noted."""
+    noted = exif_focals(images)
+    return replace(known or KnownCameras(), likely_focals=noted) if noted else known
+
+
 def check_known(images: ImageSet, known: KnownCameras | None) -> None:
     """See that known cameras are of these photos, before anything long is computed.
 
@@ -70,7 +78,7 @@ def check_known(images: ImageSet, known: KnownCameras | None) -> None:
                 f"they name {', '.join(cameras.names[:3])}; the photos are {', '.join(images.names[:3])}",
             )
     if known.intrinsics is not None and not any(
-        matrix is not None for matrix in _known_intrinsics(images, known)
+        matrix is not None for matrix in known_intrinsics(images, known)
     ):
         raise InputError("the known cameras have poses, but no intrinsics", "give them as --poses")
 
@@ -90,7 +98,7 @@ def camera_priors(images: ImageSet, known: KnownCameras | None, *, shared_intrin
     center = torch.full((count, 2), torch.nan, dtype=torch.float64)
     pose = torch.full((count, 4, 4), torch.nan, dtype=torch.float64)
     focal_sigma = torch.full((count,), known.focal_sigma, dtype=torch.float64)
-    for number, original in enumerate(_known_intrinsics(images, known)):
+    for number, original in enumerate(known_intrinsics(images, known)):
         likely = known.likely_focals.get(images[number].name)
         if original is None and likely is not None:
             scale = np.diag(images[number].transform.network_from_original)[:2]
@@ -124,7 +132,10 @@ def known_poses(images: ImageSet, known: KnownCameras | None) -> list[bool]:
     return [found is not None for found in known.poses.find(images.names)]
 
 
-def _known_intrinsics(images: ImageSet, known: KnownCameras) -> list[np.ndarray | None]:
+def known_intrinsics(images: ImageSet, known: KnownCameras | None) -> list[Float[np.ndarray, "3 3"] | None]:
+    """Of each image, its known intrinsics in the photo's pixels; None where they are not known."""
+    if known is None:
+        return [None] * len(images)
     if known.shared_intrinsics is not None:
         return [np.asarray(known.shared_intrinsics, np.float64)] * len(images)
     cameras = known.intrinsics
@@ -132,3 +143,31 @@ def _known_intrinsics(images: ImageSet, known: KnownCameras) -> list[np.ndarray 
         return [None] * len(images)
     found = [None if index is None else cameras.intrinsics[index] for index in cameras.find(images.names)]
     return [matrix if matrix is not None and np.isfinite(matrix).all() else None for matrix in found]
+
+
+def read_known_cameras(intrinsics: Path | None, poses: Path | None) -> KnownCameras | None:
+    """What files say about cameras.
+
+    Args:
+        intrinsics: a text file of a 3x3 matrix for all photos, or anything that `read_cameras` reads.
+        poses: anything that `read_cameras` reads.
+
+    Raises:
+        InputError: one cannot be read.
+    """
+    if intrinsics is None and poses is None:
+        return None
+    posed = None if poses is None else read_cameras(poses)
+    if intrinsics is not None and intrinsics.is_file() and intrinsics.suffix.lower() != ".json":
+        return KnownCameras(shared_intrinsics=_read_matrix(intrinsics), poses=posed)
+    return KnownCameras(intrinsics=None if intrinsics is None else read_cameras(intrinsics), poses=posed)
+
+
+def _read_matrix(path: Path) -> Float[np.ndarray, "3 3"]:
+    try:
+        matrix = np.loadtxt(path, dtype=np.float64)
+    except (OSError, ValueError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read intrinsics from {path}: {error}", "expected a 3x3 matrix") from error
+    if matrix.shape != (3, 3):
+        raise InputError(f"{path} holds an array of shape {matrix.shape}", "expected a 3x3 matrix")
+    return matrix

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from mast3r_model import InputError, OutputError, registry
+from mast3r_model import AsymmetricCroCo3DStereo, InputError, OutputError, registry
 from mast3r_model.cli import CommandContext, ModelOptions
 
+from .extending import extend_scene, network_size
+from .forecasts import rehearse
+from .known_cameras import with_noted_focals
+from .options import ReconstructionOptions
 from .pairs import pair_indices, read_pairs
 from .photos import ImageSet, open_images
-from .reconstruct import reconstruct
+from .predictions import PredictionCache
+from .reconstruct import check_count, choose_pairs, reconstruct
 from .scene import Scene
 from .scene_storage import STATE_FILE
 from .sfm_request import SfmRequest
@@ -29,30 +35,60 @@ def run_sfm(context: CommandContext, request: SfmRequest, model_options: ModelOp
     for name in request.formats:
         registry("exporters")[name]  # unknown names are refused before the long part
     options, known = request.options(model_options), request.known()
+    old = None if request.add_to is None else Scene.load(request.add_to)
     model = model_options.load(context)
     with context.timed("read"):
-        images = _open(request, model.patch_size)
+        images = _open(request, model.patch_size, old)
+    if request.exif:
+        known = with_noted_focals(images, known)
+    if request.dry_run:
+        _rehearse(context, request, model, images, options)
+        return
+    shared: dict[str, Any] = {
+        "known": known,
+        "cache": request.cache_folder,
+        "options": options,
+        "progress": context.progress,
+        "on_forecast": lambda ahead: context.note(f"ahead: {ahead}"),
+    }
     with context.timed("reconstruct"):
-        scene = reconstruct(
-            images,
-            model,
-            pairs=_listed_pairs(request, images),
-            known=known,
-            cache=request.cache_folder,
-            options=options,
-            progress=context.progress,
-            on_forecast=lambda ahead: context.note(f"ahead: {ahead}"),
-        )
+        if old is None:
+            scene = reconstruct(images, model, pairs=_listed_pairs(request, images), **shared)
+        else:
+            scene = extend_scene(old, images, model, pairs=_listed_names(request), **shared)
     with context.timed("write"):
         shown = filtered(scene, request.view)
         written = scene.save(folder, formats=request.formats, shown=shown)
     _report(context, shown, folder, written)
 
 
-def _open(request: SfmRequest, patch_size: int) -> ImageSet:
+def _rehearse(
+    context: CommandContext,
+    request: SfmRequest,
+    model: AsymmetricCroCo3DStereo,
+    images: ImageSet,
+    options: ReconstructionOptions,
+) -> None:
+    """Say what a run would take."""
+    check_count(images)
+    cache = request.cache_folder if request.cache_folder.is_dir() else None
+    pairs = _listed_pairs(request, images)
+    if pairs is None:
+        pairs = choose_pairs(images, model, PredictionCache(cache), options, context.progress)
+    ahead = rehearse(model, images, pairs, options, cache=cache, formats=request.formats)
+    context.say(f"{'photos':<24} {len(images)}")
+    for drop in images.dropped:
+        context.partial(f"{drop.name} would be left out: {drop.reason}")
+    context.say(f"{'pairs':<24} {len(pairs)}")
+    context.say(str(ahead))
+    context.result(photos=images.names, pairs=pairs, forecast=ahead, seconds=ahead.seconds)
+
+
+def _open(request: SfmRequest, patch_size: int, old: Scene | None) -> ImageSet:
+    """The photos, at the size of the scene that they are for."""
     images = open_images(
         request.photos,
-        size=request.size,
+        size=request.size if old is None else network_size(old.images),
         patch_size=patch_size,
         masks=request.masks,
         recursive=request.recursive,
@@ -82,9 +118,15 @@ def _listed_pairs(request: SfmRequest, images: ImageSet) -> list[tuple[int, int]
     return pair_indices(read_pairs(request.pairs_file).names, images.names)
 
 
+def _listed_names(request: SfmRequest) -> Sequence[tuple[str, str]] | None:
+    return None if request.pairs_file is None else read_pairs(request.pairs_file).names
+
+
 def _report(context: CommandContext, scene: Scene, folder: Path, written: Sequence[Path]) -> None:
     report, tracks = scene.report, scene.report["tracks"]
     context.say(f"{'photos placed':<24} {len(scene.images)} of {report['images']}")
+    if "added" in report:
+        context.say(f"{'added':<24} {len(report['added'])}, to {report['kept']} that stay as they were")
     if len(report["components"]) > 1:
         sizes = ", ".join(str(len(group)) for group in report["components"])
         context.warn(f"the photos fall into groups that no match connects, of {sizes} photos")
@@ -94,7 +136,8 @@ def _report(context: CommandContext, scene: Scene, folder: Path, written: Sequen
     context.say(f"{'points':<24} {len(scene.points)}")
     for drop in scene.dropped:
         context.partial(f"{drop.name} is left out: {drop.reason}")
-    shown = ("placed", "components", "dropped", "tracks", "scale", "stages")
-    context.result(folder=folder, written=list(written), **{name: report[name] for name in shown})
+    shown = ("placed", "added", "components", "dropped", "tracks", "refinement", "scale", "stages")
+    said = {name: report[name] for name in shown if name in report}
+    context.result(folder=folder, written=list(written), **said)
     context.note(f"written: {folder}")
     context.note(f"next: open {folder / 'report.html'}, or mast3r export {folder} --format glb --mesh")

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import click
-import numpy as np
 
 from mast3r_model import InputError
 from mast3r_model.cli import ModelOptions
 
 from .appearance import ViewFilters
-from .cameras import read_cameras
-from .known_cameras import KnownCameras
+from .known_cameras import KnownCameras, read_known_cameras
 from .options import DenseMapping, Mapper, ReconstructionOptions, Refine
 from .predictions import PredictionOptions
 from .scale import KnownDistance, Landmark
@@ -34,6 +32,7 @@ class SfmRequest:
     masks: Sequence[Path]
     intrinsics: Path | None
     poses: Path | None
+    exif: bool
     distance: tuple[str, str, str] | None
     add_to: Path | None
     graph: str
@@ -77,6 +76,8 @@ class SfmRequest:
                     raise click.UsageError(f"--{name} belongs to {owner}")
         if self.solver == "adam" and self.mapper != "sparse":
             raise click.UsageError("--solver belongs to --mapper sparse")
+        if self.add_to is not None and self.dry_run:
+            raise click.UsageError("--dry-run is of a whole reconstruction, not of --add-to")
 
     @property
     def folder(self) -> Path:
@@ -139,28 +140,12 @@ class SfmRequest:
         Raises:
             InputError: they cannot be read.
         """
-        if self.intrinsics is None and self.poses is None:
-            return None
-        poses = None if self.poses is None else read_cameras(self.poses)
-        path = self.intrinsics
-        if path is not None and path.is_file() and path.suffix.lower() != ".json":
-            return KnownCameras(shared_intrinsics=_read_matrix(path), poses=poses)
-        return KnownCameras(intrinsics=None if path is None else read_cameras(path), poses=poses)
+        return read_known_cameras(self.intrinsics, self.poses)
 
 
 def _changed(options: Any, **said: Any) -> Any:
     """The options with what was said in the place of their defaults."""
     return replace(options, **{name: value for name, value in said.items() if value is not None})
-
-
-def _read_matrix(path: Path) -> np.ndarray:
-    try:
-        matrix = np.loadtxt(path, dtype=np.float64)
-    except (OSError, ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read intrinsics from {path}: {error}", "expected a 3x3 matrix") from error
-    if matrix.shape != (3, 3):
-        raise InputError(f"{path} holds an array of shape {matrix.shape}", "expected a 3x3 matrix")
-    return matrix
 
 
 def _distance(said: tuple[str, str, str]) -> KnownDistance:
