@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
 
 from mast3r_sfm.pairs import Pair
 from mast3r_sfm.scene import Scene
 
 from .task import MappingTask, Placement
+
+
+_VERSIONS_OF = ("mast3r-model", "mast3r-match", "mast3r-sfm", "torch", "pycolmap")
 
 
 def reconstruction_report(task: MappingTask, placement: Placement, scene: Scene) -> dict[str, Any]:
@@ -27,6 +31,7 @@ def reconstruction_report(task: MappingTask, placement: Placement, scene: Scene)
             "mean_reprojection_error": float(tracks.reprojection_error.mean()) if len(tracks.track) else None,
         },
         "stages": task.log.as_report(),
+        "versions": {name: version(name) for name in _VERSIONS_OF},
         "options": {
             "graph": task.options.graph,
             "solver": task.options.solver,
