@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .dense import global_aligner as global_aligner
     from .evaluation import CameraEvaluation as CameraEvaluation
     from .evaluation import compare_cameras as compare_cameras
+    from .extending import extend_scene as extend_scene
     from .known_cameras import KnownCameras as KnownCameras
     from .known_cameras import exif_focals as exif_focals
     from .options import ReconstructionOptions as ReconstructionOptions
@@ -83,6 +84,7 @@ _MODULE_OF = {
     "compare_cameras": "evaluation",
     "exif_focals": "known_cameras",
     "filtered": "view_filters",
+    "extend_scene": "extending",
     "fuse_depths": "tsdf",
     "global_aligner": "dense",
     "graph_pairs": "pairs",

@@ -11,11 +11,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from mast3r_match import make_retriever
 from mast3r_model import AsymmetricCroCo3DStereo, InputError, NothingFoundError
 
+from .choosing import choose_pairs as choose_pairs
 from .known_cameras import KnownCameras, check_known, known_poses
 from .mapping import (
     MappingTask,
@@ -27,10 +25,10 @@ from .mapping import (
     reconstruction_report,
 )
 from .options import ReconstructionOptions
-from .pairs import Pair, graph_pairs
+from .pairs import Pair
 from .photos import ImageSet, open_images
 from .points import automatic_confidence, confident_points
-from .predictions import Forecast, PredictionCache, encode_images, predict_pairs
+from .predictions import Forecast, PredictionCache, predict_pairs
 from .predictions.predict import Progress
 from .refinement import RefinementOptions, refine_scene
 from .report import StageLog
@@ -139,26 +137,6 @@ def check_count(images: ImageSet) -> None:
             f"a reconstruction needs two photos or more, got {len(images)}{others}",
             "give a folder with several photos of one place",
         )
-
-
-def choose_pairs(
-    images: ImageSet,
-    model: AsymmetricCroCo3DStereo,
-    cache: PredictionCache,
-    options: ReconstructionOptions,
-    progress: Progress | None = None,
-) -> list[Pair]:
-    """The pairs of ``options.graph``; if that asks which images look alike, they are encoded now."""
-
-    def similarity() -> np.ndarray:
-        retriever = make_retriever(options.retriever, model)
-        features = encode_images(
-            model, images, cache=cache, engine=options.engine, options=options.prediction, progress=progress
-        )
-        described = [described for one in features for described in retriever.describe([one])]
-        return np.asarray(retriever.similarity(described, described), dtype=np.float32)
-
-    return graph_pairs(options.graph, len(images), similarity=similarity)
 
 
 def refined(task: MappingTask, placement: Placement, scene: Scene) -> tuple[Scene, dict[str, Any]]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mast3r_model import AsymmetricCroCo3DStereo, InputError
+from mast3r_sfm.choosing import choose_pairs
 from mast3r_sfm.known_cameras import KnownCameras
 from mast3r_sfm.mapping import MappingTask, Placement, gather, reconstruction_report
 from mast3r_sfm.options import ReconstructionOptions
@@ -22,7 +23,6 @@ from mast3r_sfm.photos import ImageSet, open_images
 from mast3r_sfm.points import automatic_confidence, confident_points
 from mast3r_sfm.predictions import Forecast, PredictionCache, predict_pairs
 from mast3r_sfm.predictions.predict import Progress
-from mast3r_sfm.reconstruct import choose_pairs
 from mast3r_sfm.report import StageLog
 from mast3r_sfm.scene import PointCloud, Scene, SceneImage
 from mast3r_sfm.sparse import AdamOptions
