@@ -10,7 +10,6 @@ from mast3r_sfm.scene import Scene
 
 from .task import MappingTask, Placement
 
-
 _VERSIONS_OF = ("mast3r-model", "mast3r-match", "mast3r-sfm", "torch", "pycolmap")
 
 
