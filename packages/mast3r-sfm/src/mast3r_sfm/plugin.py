@@ -14,6 +14,9 @@ def mast3r_commands() -> Mapping[str, CommandSpec]:
         "sfm": CommandSpec(
             "mast3r_sfm.cli:sfm", "Photos or a video to cameras, depth and points.", "Reconstruct"
         ),
+        "colmap": CommandSpec(
+            "mast3r_sfm.colmap_cli:colmap", "Match photos, and map them by COLMAP or GLOMAP.", "Reconstruct"
+        ),
         "export": CommandSpec(
             "mast3r_sfm.export_cli:export", "Write a saved scene in other formats.", "Reconstruct"
         ),

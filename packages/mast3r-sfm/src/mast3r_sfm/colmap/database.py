@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,12 +26,16 @@ class MappingImage:
         transform: between the photo's pixels and the network's, which matches are in.
         intrinsics: 3x3 in the photo's pixels if they are known.
         focal_guess: in the photo's pixels, where the search starts if they are not; None: COLMAP's guess.
+        sensor: photos that name the same sensor share a camera; None: a camera of its own.
+        calibration: a known camera with lens distortion, in COLMAP's terms, instead of ``intrinsics``.
     """
 
     name: str
     transform: ImageTransform
     intrinsics: Float[np.ndarray, "3 3"] | None = None
     focal_guess: float | None = None
+    sensor: str | None = None
+    calibration: pycolmap.Camera | None = None
 
 
 def write_database(
@@ -97,21 +102,13 @@ def _write_images(
     shared_camera: bool,
     camera_model: CameraModel,
 ) -> None:
+    first_of: dict[str, int] = {}
     for number, (image, xy) in enumerate(zip(images, keypoints, strict=True), start=1):
         camera_id = 1 if shared_camera else number
+        if image.sensor is not None and not shared_camera:
+            camera_id = first_of.setdefault(image.sensor, number)
         if number == camera_id:
-            model: CameraModel = camera_model if image.intrinsics is None else "PINHOLE"
-            camera = colmap_camera(
-                image.transform.original_shape,
-                image.intrinsics,
-                focal_guess=image.focal_guess,
-                model=model,
-                camera_id=camera_id,
-            )
-            database.write_camera(camera, use_camera_id=True)
-            rig = pycolmap.Rig(rig_id=camera_id)
-            rig.add_ref_sensor(camera.sensor_id)
-            database.write_rig(rig, use_rig_id=True)
+            _write_camera(database, image, camera_model, camera_id)
         written = pycolmap.Image(name=image.name, camera_id=camera_id, image_id=number)
         frame = pycolmap.Frame(frame_id=number, rig_id=camera_id)
         frame.add_data_id(written.data_id)
@@ -119,6 +116,27 @@ def _write_images(
         database.write_frame(frame, use_frame_id=True)
         database.write_image(written, use_image_id=True)
         database.write_keypoints(number, xy)
+
+
+def _write_camera(
+    database: pycolmap.Database, image: MappingImage, camera_model: CameraModel, camera_id: int
+) -> None:
+    """A camera, and the rig that COLMAP wants around it."""
+    if image.calibration is not None:
+        camera = deepcopy(image.calibration)
+        camera.camera_id = camera_id
+    else:
+        camera = colmap_camera(
+            image.transform.original_shape,
+            image.intrinsics,
+            focal_guess=image.focal_guess,
+            model=camera_model if image.intrinsics is None else "PINHOLE",
+            camera_id=camera_id,
+        )
+    database.write_camera(camera, use_camera_id=True)
+    rig = pycolmap.Rig(rig_id=camera_id)
+    rig.add_ref_sensor(camera.sensor_id)
+    database.write_rig(rig, use_rig_id=True)
 
 
 def _write_matches(database: pycolmap.Database, graph: KeypointGraph, already_verified: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -16,8 +15,6 @@ from mast3r_sfm.cameras import PosedCameras
 from .cameras import colmap_camera
 from .errors import colmap_errors
 from .models import write_reconstruction
-
-log = logging.getLogger(__name__)
 
 Mapper = Literal["colmap", "glomap"]
 
@@ -178,7 +175,7 @@ def triangulate_known_poses(
 
     Args:
         database: with two-view geometries; images that ``cameras`` does not name are left out.
-        cameras: intrinsics and poses of the photos, by name.
+        cameras: poses of the photos, by name; and intrinsics, which count where the database knows none.
         images: folder of the photos, for the points' colours; None: points stay black.
         output: folder for the model.
         refine_intrinsics: let the intrinsics move.
@@ -208,17 +205,19 @@ def _posed_reconstruction(path: Path, cameras: PosedCameras) -> pycolmap.Reconst
     reconstruction = pycolmap.Reconstruction()
     with pycolmap.Database.open(path) as database:
         images = database.read_all_images()
+        written = {camera.camera_id: camera for camera in database.read_all_cameras()}
     places = cameras.find(image.name for image in images)
     if all(place is None for place in places):
         raise InputError(f"none of the {len(images)} photos in {path} is among the known cameras")
     for image, place in zip(images, places, strict=True):
         if place is None:
-            log.warning("%s has no known pose and is left out", image.name)
             continue
         if not reconstruction.exists_camera(image.camera_id):
-            camera = colmap_camera(
-                cameras.shapes[place], cameras.intrinsics[place], camera_id=image.camera_id
-            )
+            camera = written[image.camera_id]  # with lens distortion, if that is known
+            if not camera.has_prior_focal_length and np.isfinite(cameras.intrinsics[place]).all():
+                camera = colmap_camera(
+                    cameras.shapes[place], cameras.intrinsics[place], camera_id=image.camera_id
+                )
             reconstruction.add_camera_with_trivial_rig(camera)
         posed = pycolmap.Image(name=image.name, camera_id=image.camera_id, image_id=image.image_id)
         world2cam = np.linalg.inv(cameras.cam2world[place])

@@ -18,8 +18,8 @@ from jaxtyping import Float
 from mast3r_model import ImageTransform, InputError, NothingFoundError
 from mast3r_sfm.cameras import PosedCameras
 from mast3r_sfm.keypoints import PairMatches, keypoint_graph
-from mast3r_sfm.known_cameras import KnownCameras
-from mast3r_sfm.photos import ImageSet
+from mast3r_sfm.known_cameras import KnownCameras, known_intrinsics
+from mast3r_sfm.photos import ImageSet, SourceImage
 from mast3r_sfm.scene import DroppedImage, Tracks
 
 from .cameras import FOCAL_GUESS
@@ -125,28 +125,28 @@ def map_with_colmap(
 def _network_images(
     images: ImageSet, known: KnownCameras | None, focal_guesses: Sequence[float] | None
 ) -> list[MappingImage]:
-    """Images whose "photo" is the network's input."""
-    exact = _exact_intrinsics(images, known)
+    """Images whose "photo" is the network's input; focal lengths that are likely are better guesses."""
+    likely = {} if known is None else known.likely_focals
+    exact = known_intrinsics(images, known)
     return [
         MappingImage(
             image.name,
             ImageTransform.identity(image.shape),
             None if K is None else image.transform.intrinsics_to_network(K),
-            None if focal_guesses is None else float(focal_guesses[number]),
+            _focal_guess(
+                image, likely.get(image.name), None if focal_guesses is None else focal_guesses[number]
+            ),
         )
         for number, (image, K) in enumerate(zip(images, exact, strict=True))
     ]
 
 
-def _exact_intrinsics(images: ImageSet, known: KnownCameras | None) -> list[Float[np.ndarray, "3 3"] | None]:
-    """Known intrinsics of every image, original pixels."""
-    if known is None or (known.intrinsics is None and known.shared_intrinsics is None):
-        return [None] * len(images)
-    if known.intrinsics is None:
-        return [known.shared_intrinsics] * len(images)
-    matrices = known.intrinsics.intrinsics
-    found = [None if row is None else matrices[row] for row in known.intrinsics.find(images.names)]
-    return [K if K is not None and np.isfinite(K).all() else None for K in found]
+def _focal_guess(image: SourceImage, likely: float | None, guess: float | None) -> float | None:
+    """In network pixels, from a likely focal length in the photo's."""
+    if likely is None:
+        return None if guess is None else float(guess)
+    scale = image.transform.network_from_original
+    return likely * float(np.sqrt(scale[0, 0] * scale[1, 1]))
 
 
 def _posed(

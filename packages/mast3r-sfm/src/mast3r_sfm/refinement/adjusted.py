@@ -49,9 +49,8 @@ def adjusted_cameras(
     options: RefinementOptions,
 ) -> BundleCameras:
     """All cameras after an adjustment on some observations, back in the old world's place and scale."""
+    images = images & (np.bincount(bundle.tracks.image[observations], minlength=len(images)) > 0)
     cameras, observed = bundle.to_adjust(images, observations)
-    seen = np.bincount(observed.image, minlength=len(cameras.focal)) > 0
-    assert seen.all(), "an image that is adjusted lost all its observations"
     adjusted = adjust_bundle(
         cameras,
         observed,
