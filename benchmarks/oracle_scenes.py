@@ -53,6 +53,8 @@ METHODS: dict[str, dict[str, Any]] = {
         "shared_intrinsics": True,
     },
     "lm-shared": {"shared_intrinsics": True},
+    "lm-ba": {"refine": "auto"},
+    "lm-shared-ba": {"shared_intrinsics": True, "refine": "auto"},
 }
 DEFAULT_METHODS = ("lm", "lm-free", "adam")
 NETWORK_STAGES = ("pairs", "predictions", "canonical views")
@@ -119,7 +121,7 @@ def run_case(case: Case, methods: list[str], network: str, shape: tuple[int, int
         for method in methods:
             if method == "adam" and case.views > 8:
                 continue
-            how = ReconstructionOptions(graph=case.graph, refine="none", **METHODS[method])
+            how = ReconstructionOptions(graph=case.graph, **({"refine": "none"} | METHODS[method]))
             try:
                 scene = reconstruct(photos, model, size=max(shape), cache=f"{folder}/cache", options=how)
             except Mast3rError as error:

@@ -101,6 +101,7 @@ def reconstruct(
             subsample=options.prediction.matching.subsample or 8,
             verify=options.verify,
             matching_confidence=options.matching_confidence,
+            upstream_centers=options.solver == "adam",
         )
     task = MappingTask(images, predictions, gathered, known, options, log)
     placement = place_images(task)

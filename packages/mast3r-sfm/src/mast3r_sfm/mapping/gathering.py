@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from mast3r_match import Correspondences
 from mast3r_sfm.canonical import CanonicalAccumulator, CanonicalView
 from mast3r_sfm.pairs import Pair
-from mast3r_sfm.photos import ImageSet
+from mast3r_sfm.photos import ImageSet, SourceImage
 from mast3r_sfm.predictions import TwoViewPrediction
 from mast3r_sfm.sparse import CrossPointmap, connected_components
 from mast3r_sfm.verification import PairCheck, check_pairs
@@ -65,6 +68,7 @@ def gather(
     subsample: int = 8,
     verify: bool = True,
     matching_confidence: float = 0.0,
+    upstream_centers: bool = False,
 ) -> Gathered:
     """Average canonical views, collect matches; only one prediction is in memory at a time.
 
@@ -74,8 +78,14 @@ def gather(
         subsample: side of an anchor's block in pixels.
         verify: keep only pairs whose matches agree with one epipolar geometry.
         matching_confidence: the cross pointmaps of pairs whose best match is not above this are kept.
+        upstream_centers: expect principal points at (w / 2, h / 2), half a pixel off (spec 30 section 1);
+            else at the centre of the photo.
     """
-    sums = [CanonicalAccumulator(image.shape, subsample) for image in images]
+    centers = [None if upstream_centers else photo_center(image) for image in images]
+    sums = [
+        CanonicalAccumulator(image.shape, subsample, principal_point=center)
+        for image, center in zip(images, centers, strict=True)
+    ]
     matches: dict[Pair, Correspondences] = {}
     cross: dict[Pair, CrossPointmap] = {}
     for prediction in predictions:
@@ -90,5 +100,24 @@ def gather(
             cross[i, j] = CrossPointmap.sample(prediction.pts3d_01, prediction.conf_01, subsample=subsample)
     views = tuple(image_sums.finish() if image_sums.count else None for image_sums in sums)
     checks = check_pairs(matches) if verify else {}
-    kept = {pair: found for pair, found in matches.items() if pair not in checks or checks[pair].passed}
+    kept = {
+        pair: _agreeing(found, checks.get(pair))
+        for pair, found in matches.items()
+        if pair not in checks or checks[pair].passed
+    }
     return Gathered(views, kept, checks, cross)
+
+
+def _agreeing(found: Correspondences, check: PairCheck | None) -> Correspondences:
+    """The matches that fit the pair's geometry."""
+    if check is None:
+        return found
+    keep = check.inliers
+    return Correspondences(found.xy0[keep], found.xy1[keep], found.confidence[keep])
+
+
+def photo_center(image: SourceImage) -> Float[Tensor, " 2"]:
+    """The middle of the whole photo in network pixels, which crops and borders move."""
+    height, width = image.transform.original_shape
+    middle = np.array([[(width - 1) / 2, (height - 1) / 2]])
+    return torch.from_numpy(image.transform.points_to_network(middle)[0]).float()

@@ -112,8 +112,8 @@ def _refine_group(component: int, bundle: Bundle, fixed: FixedCameras, options: 
     try:
         trial = adjusted_cameras(bundle, images, observations & ~held, fixed, options)
         after = bundle.held_out_error(trial, held, options.max_error)
-        if not (after < before or options.always):
-            reason = "the adjustment does not help tracks that it did not see"
+        if not (after < before * (1 - options.least_gain) or options.always):
+            reason = "the adjustment hardly helps tracks that it did not see"
             return _unchanged(component, bundle, reason, before, after, count)
         cameras = adjusted_cameras(bundle, images, observations, fixed, options)
     except Mast3rError as error:
