@@ -57,7 +57,7 @@ _FLAGS: list[Callable[..., Any]] = [
     option("--skip-geometric-verification", is_flag=True, hidden=True, negatable=False,
            help="Upstream's name of --no-verify."),
     option("--min-track", "--min-len-track", "min_track", type=click.IntRange(min=2), default=5, metavar="N",
-           section="Quality", help="Drop keypoints whose track has fewer."),
+           section="Quality", help="Drop keypoints whose track has fewer (or than there are photos)."),
     option("--mapper", type=click.Choice(["pycolmap", "glomap", "triangulate"]), section="Quality",
            show_default="triangulate where poses are known, else pycolmap",
            help="pycolmap: incremental; glomap: global; triangulate: points for known poses."),

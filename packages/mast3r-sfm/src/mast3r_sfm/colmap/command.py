@@ -44,11 +44,12 @@ def run_colmap(context: CommandContext, request: ColmapRequest, model_options: M
     with context.timed("match"):
         matches = _matches(context, request, given.images, pairs, model, model_options.batch_size or 8)
     with context.timed("map"):
-        _write_database(request, given, matches, database)
-        if request.verify or mapper == "glomap":
-            verify_geometry(database, max_error=VERIFY_ERROR * given.pixel_size, seed=model_options.seed)
-        if not request.verify and mapper == "glomap":
+        verify = request.verify or mapper == "glomap"
+        if not request.verify and verify:
             context.warn("GLOMAP needs the geometry of every pair: matches are verified all the same")
+        _write_database(request, given, matches, database, verify=verify)
+        if verify:
+            verify_geometry(database, max_error=VERIFY_ERROR * given.pixel_size, seed=model_options.seed)
         models = _map(mapper, given, database, request.output / "sparse", model_options.seed)
     _report(context, request, given, matches, models)
 
@@ -99,21 +100,25 @@ def _matches(
 
 
 def _write_database(
-    request: ColmapRequest, given: ColmapInput, matches: dict[Pair, Correspondences], database: Path
+    request: ColmapRequest,
+    given: ColmapInput,
+    matches: dict[Pair, Correspondences],
+    database: Path,
+    *,
+    verify: bool,
 ) -> None:
     graph = keypoint_graph([image.shape for image in given.images], matches)
-    kept = graph.with_tracks_of(request.min_track)
+    least = min(request.min_track, len(given.images))  # one keypoint in each photo is all there can be
+    kept = graph.with_tracks_of(least)
     if not len(kept):
-        raise NothingFoundError(
-            f"no track has {request.min_track} keypoints", "try a smaller --min-track, or more pairs"
-        )
+        raise NothingFoundError(f"no track has {least} keypoints", "try a smaller --min-track, or more pairs")
     database.unlink(missing_ok=True)
     write_database(
         database,
         given.cameras,
         kept,
         shared_camera=request.shared_camera,
-        already_verified=not request.verify,
+        already_verified=not verify,
     )
 
 

@@ -12,7 +12,9 @@ from mast3r_model import Mast3rError
 
 @contextmanager
 def colmap_errors(stage: str) -> Iterator[None]:
-    """COLMAP's messages only from warnings on, and its errors as ours.
+    """COLMAP's errors as ours, and its messages only from errors on.
+
+    Its warnings are no news to users here: GLOMAP, say, looks for photos to take colours from.
 
     Args:
         stage: what is under way, for messages.
@@ -21,7 +23,7 @@ def colmap_errors(stage: str) -> Iterator[None]:
         Mast3rError: COLMAP failed.
     """
     before = pycolmap.logging.minloglevel
-    pycolmap.logging.minloglevel = int(pycolmap.logging.Level.WARNING)
+    pycolmap.logging.minloglevel = int(pycolmap.logging.Level.ERROR)
     try:
         yield
     except (RuntimeError, ValueError, IndexError) as error:

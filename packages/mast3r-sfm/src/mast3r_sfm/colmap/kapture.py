@@ -118,7 +118,7 @@ def _camera(fields: list[str], place: str) -> pycolmap.Camera | None:
     if model == UNKNOWN:
         return None
     try:
-        camera = pycolmap.Camera(model=model, width=int(width), height=int(height))
+        camera = pycolmap.Camera.create_from_model_name(1, model, 1.0, int(width), int(height))
     except (ValueError, RuntimeError) as error:
         raise InputError(f"{place}: unknown camera model {model!r}") from error
     if len(camera.params) != len(params):
