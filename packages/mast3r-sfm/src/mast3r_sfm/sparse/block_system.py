@@ -1,4 +1,4 @@
-"""Symmetric systems of small blocks, one row of blocks per camera: dense Cholesky or conjugate gradients."""
+"""Symmetric matrices of small blocks, one row of blocks per camera: sums over pairs, products, solutions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 Operator = Callable[[Tensor], Tensor]
@@ -66,20 +66,63 @@ def grouped_outer(
     return sums
 
 
-def dense_blocks(
-    diagonal: Float[Tensor, "N b b"],
-    off_diagonal: Float[Tensor, "D b b"],
-    row: Int[Tensor, " D"],
-    column: Int[Tensor, " D"],
-) -> Float[Tensor, "N*b N*b"]:
-    """The full symmetric matrix; off-diagonal blocks are given once, for (row, column)."""
-    count, size, _ = diagonal.shape
-    blocks = diagonal.new_zeros(count * count, size, size)
-    index = torch.arange(count, device=diagonal.device)
-    blocks.index_add_(0, index * count + index, diagonal)
-    blocks.index_add_(0, row * count + column, off_diagonal)
-    blocks.index_add_(0, column * count + row, off_diagonal.transpose(1, 2))
-    return blocks.reshape(count, count, size, size).permute(0, 2, 1, 3).reshape(count * size, count * size)
+@dataclass(frozen=True)
+class BlockPattern:
+    """Which cameras meet: blocks of the upper triangle of a symmetric matrix, each once.
+
+    Attributes:
+        row: (B,) camera of a block's rows ...
+        column: (B,) and of its columns, which is not before.
+        own: (N,) the cameras' own blocks.
+        of_pair: (D,) block of a pair of cameras, in either order.
+        is_flipped: (D,) whether the pair's first camera comes after its second.
+    """
+
+    row: Int[Tensor, " B"]
+    column: Int[Tensor, " B"]
+    own: Int[Tensor, " N"]
+    of_pair: Int[Tensor, " D"]
+    is_flipped: Bool[Tensor, " D"]
+
+    @classmethod
+    def build(
+        cls,
+        first: Int[Tensor, " D"],
+        second: Int[Tensor, " D"],
+        num_cameras: int,
+        more: Int[Tensor, " m"] | None = None,
+    ) -> BlockPattern:
+        """The pattern of pairs, of cameras with themselves, and of ``more`` (see :meth:`key`)."""
+        lower, upper = torch.minimum(first, second), torch.maximum(first, second)
+        cameras = torch.arange(num_cameras, device=first.device)
+        pairs = cls.key(lower, upper, num_cameras)
+        own = cls.key(cameras, cameras, num_cameras)
+        blocks = torch.unique(torch.cat((pairs, own) if more is None else (pairs, own, more)))
+        return cls(
+            row=blocks // (num_cameras + 1),
+            column=blocks % (num_cameras + 1),
+            own=torch.searchsorted(blocks, own),
+            of_pair=torch.searchsorted(blocks, pairs),
+            is_flipped=first > second,
+        )
+
+    @staticmethod
+    def key(row: Tensor, column: Tensor, num_cameras: int) -> Tensor:
+        """One number for a block; cameras may be ``num_cameras``, which stands for none."""
+        return row * (num_cameras + 1) + column
+
+    def find(self, key: Int[Tensor, " k"]) -> Int[Tensor, " k"]:
+        """Blocks of keys."""
+        return torch.searchsorted(self.key(self.row, self.column, len(self.own)), key)
+
+    def assemble(
+        self, diagonal: Float[Tensor, "N b b"], between: Float[Tensor, "D b b"]
+    ) -> Float[Tensor, "B b b"]:
+        """All blocks, from cameras' own ones and those of pairs (rows of the pair's first camera)."""
+        blocks = diagonal.new_zeros(len(self.row), *diagonal.shape[1:])
+        blocks[self.own] = diagonal
+        turned = torch.where(self.is_flipped[:, None, None], between.transpose(1, 2), between)
+        return blocks.index_add_(0, self.of_pair, turned)
 
 
 def block_product(

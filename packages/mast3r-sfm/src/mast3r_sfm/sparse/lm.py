@@ -28,7 +28,7 @@ def align_lm(
     """Align with Levenberg-Marquardt; what has a standard deviation of 0 is kept exactly."""
     root = kinematic_tree(problem.match_counts(), mode="mst").root
     objective = Objective.build(problem, options, torch.float64)
-    start, cameras = _start(problem, priors)
+    start, cameras = start_state(problem, priors)
     depth = pixel_depth(cameras, start.log_depth.exp(), objective.image, objective.anchor, objective.offset)
     canonical = to_camera(cameras, objective.image, objective.xy, depth)
     known = priors.has_pose.to(start.center.device)
@@ -53,7 +53,7 @@ def align_lm(
     )
 
 
-def _start(problem: SparseProblem, priors: CameraPriors) -> tuple[BundleState, Cameras]:
+def start_state(problem: SparseProblem, priors: CameraPriors) -> tuple[BundleState, Cameras]:
     """Canonical or known intrinsics, shared ones averaged; canonical depths."""
     like = problem.core_depth.double()
     count, device = problem.num_images, like.device

@@ -94,7 +94,7 @@ class LmOptions(AlignOptions):
     fine_tolerance: float = 1e-5
     principal_point_sigma: float = 0.01
     log_focal_sigma: float | None = None
-    depth_sigma: float = 0.03
+    depth_sigma: float = 0.04
     pixel_noise: float = 1.0
     dense_limit: int = 1500
 

@@ -68,7 +68,9 @@ class Reduction:
             layout.anchor_image,
             layout.num_cameras,
         )
-        return cls(CameraSystem.build(index, schur.row, schur.column, dense_limit), schur, None, None)
+        return cls(
+            CameraSystem.build(index, schur.pattern.row, schur.pattern.column, dense_limit), schur, None, None
+        )
 
     def step(
         self, system: BundleSystem, damping: float
@@ -88,7 +90,10 @@ class Reduction:
         if self.schur is None:
             step = self._step_iteratively(system, diagonal, own, inverse)
         else:
-            blocks, gradient = self.schur.assemble(diagonal, system.off_diagonal), system.gradient.clone()
+            blocks, gradient = (
+                self.schur.pattern.assemble(diagonal, system.off_diagonal),
+                system.gradient.clone(),
+            )
             if bool(inverse.any()):
                 observer = OBSERVER.to(own)
                 self.schur.eliminate(

@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from .block_system import BlockPattern
+
 #: Numbers in the matrices that are in memory at one time.
 _PANEL_SIZE = 1 << 21
 
@@ -49,20 +51,12 @@ class SchurLayout:
     """Blocks of the reduced matrix, and panels from which it is made.
 
     Attributes:
-        row: (B,) camera of a block's rows ...
-        column: (B,) and of its columns, which is not before.
+        pattern: of the blocks; its pairs are the directed ones.
         panels: that cover all images.
-        pair_block: (D,) block of a directed pair.
-        pair_is_flipped: (D,) whether its owner comes after its observer.
-        own_block: (N,) the cameras' own blocks.
     """
 
-    row: Int[Tensor, " B"]
-    column: Int[Tensor, " B"]
+    pattern: BlockPattern
     panels: tuple[Panel, ...]
-    pair_block: Int[Tensor, " D"]
-    pair_is_flipped: Tensor
-    own_block: Int[Tensor, " N"]
 
     @classmethod
     def build(
@@ -82,22 +76,13 @@ class SchurLayout:
             camera = groups.padded(first, last)
             low, high = camera[:, :, None].expand(-1, -1, camera.shape[1]), camera[:, None]
             both = (low <= high) & (high < num_cameras)
-            keys.append(torch.unique((low * (num_cameras + 1) + high)[both]))
-        blocks = torch.unique(torch.cat(keys))
+            keys.append(torch.unique(BlockPattern.key(low, high, num_cameras)[both]))
+        pattern = BlockPattern.build(pair_owner, pair_observer, num_cameras, torch.cat(keys))
         panels = tuple(
-            _panel(first, last, groups, entry_anchor, entry_observer, anchor_image, blocks)
+            _panel(first, last, groups, entry_anchor, entry_observer, anchor_image, pattern)
             for first, last in spans
         )
-        lower, upper = torch.minimum(pair_owner, pair_observer), torch.maximum(pair_owner, pair_observer)
-        cameras = torch.arange(num_cameras, device=blocks.device)
-        return cls(
-            row=blocks // (num_cameras + 1),
-            column=blocks % (num_cameras + 1),
-            panels=panels,
-            pair_block=torch.searchsorted(blocks, lower * (num_cameras + 1) + upper),
-            pair_is_flipped=pair_owner > pair_observer,
-            own_block=torch.searchsorted(blocks, cameras * (num_cameras + 2)),
-        )
+        return cls(pattern, panels)
 
     @staticmethod
     def products(pair_owner: Int[Tensor, " D"], anchor_image: Int[Tensor, " A"], size: int) -> float:
@@ -105,15 +90,6 @@ class SchurLayout:
         count = int(anchor_image.max()) + 1
         width = size * (1.0 + torch.bincount(pair_owner, minlength=count).double())
         return float((torch.bincount(anchor_image, minlength=count) * width.square()).sum())
-
-    def assemble(
-        self, diagonal: Float[Tensor, "N b b"], off_diagonal: Float[Tensor, "D b b"]
-    ) -> Float[Tensor, "B b b"]:
-        """The matrix before elimination, from cameras' own blocks and those of directed pairs."""
-        blocks = diagonal.new_zeros(len(self.row), *diagonal.shape[1:])
-        blocks[self.own_block] = diagonal
-        turned = torch.where(self.pair_is_flipped[:, None, None], off_diagonal.transpose(1, 2), off_diagonal)
-        return blocks.index_add_(0, self.pair_block, turned)
 
     def eliminate(
         self,
@@ -217,7 +193,7 @@ def _panel(
     entry_anchor: Tensor,
     entry_observer: Tensor,
     anchor_image: Tensor,
-    blocks: Int[Tensor, " B"],
+    pattern: BlockPattern,
 ) -> Panel:
     device, num = anchor_image.device, len(groups.count)
     bounds = torch.searchsorted(anchor_image, torch.arange(first, last + 1, device=device))
@@ -234,7 +210,7 @@ def _panel(
     owner = anchor_image[anchor]
     low, high = camera[:, :, None].expand(-1, -1, cameras), camera[:, None].expand(-1, cameras, -1)
     source = ((low <= high) & (high < num)).reshape(-1).nonzero()[:, 0]
-    key = (low * (num + 1) + high).reshape(-1)[source]
+    key = BlockPattern.key(low, high, num).reshape(-1)[source]
     return Panel(
         anchors=(begin, end),
         entries=(edges[0], edges[1]),
@@ -244,5 +220,5 @@ def _panel(
         cell=cell,
         camera=camera,
         source=source,
-        target=torch.searchsorted(blocks, key),
+        target=pattern.find(key),
     )

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from .adam import Progress
 from .alignment import StageReport
-from .block_system import Grouping, block_product, dense_blocks, grouped_outer, solve_dense, solve_iteratively
+from .block_system import BlockPattern, Grouping, grouped_outer
+from .camera_system import CameraSystem
 from .losses import GammaLoss
 from .objective import Objective
 from .options import LmOptions
@@ -103,6 +104,10 @@ class CoarseSolver:
         self._links = [self._match_links()]
         if len(objective.fallback_end) and options.fallback_weight:
             self._links.append(self._fallback_links())
+        first, second = torch.cat([links.group_image for links in self._links]).T
+        self._pattern = BlockPattern.build(first, second, self._count)
+        index = torch.arange(self._count * _PARAMETERS, device=first.device).reshape(-1, _PARAMETERS)
+        self._system = CameraSystem.build(index, self._pattern.row, self._pattern.column, options.dense_limit)
 
     def _match_links(self) -> _Links:
         image, points = (
@@ -264,18 +269,7 @@ class CoarseSolver:
         masked = free[:, :, None] * diagonal * free[:, None] + torch.diag_embed(extra)
         row, column = places.T
         between = free[row][:, :, None] * off_diagonal * free[column][:, None]
-        right = -(free * gradient)
-        if right.numel() <= self._options.dense_limit:
-            step = solve_dense(dense_blocks(masked, between, row, column), right.reshape(-1))
-            return None if step is None else step.reshape(right.shape)
-        inverse = torch.linalg.inv(masked)
-        return solve_iteratively(
-            lambda v: block_product(masked, between, row, column, v.reshape(right.shape)).reshape(-1),
-            lambda v: (inverse @ v.reshape(*right.shape, 1)).reshape(-1),
-            right.reshape(-1),
-            tolerance=1e-3,
-            max_steps=300,
-        ).reshape(right.shape)
+        return self._system.solve(self._pattern.assemble(masked, between), -(free * gradient))
 
 
 def _inverted_where(
