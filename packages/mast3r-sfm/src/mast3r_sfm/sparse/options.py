@@ -72,7 +72,9 @@ class LmOptions(AlignOptions):
     """The second-order solver; float64 throughout.
 
     The standard deviations are of priors that hold what the matches leave undetermined: on shallow scenes the
-    fine loss trades focal, principal point and pose against each other (spec 30 sections 6.8 and 13.3).
+    fine loss trades focal, principal point and pose against each other (spec 30 sections 6.8 and 13.3). With
+    them the fine loss ends up to about one percent above the lowest one, and cameras are several times nearer
+    to the truth; :meth:`without_priors` is for the lowest loss.
     ``math.inf`` switches a prior off.
 
     Attributes:
