@@ -19,7 +19,11 @@ from .results import RefinementOptions
 
 @dataclass(frozen=True, eq=False)
 class FixedCameras:
-    """Which images' cameras are known exactly."""
+    """Which images' cameras stay.
+
+    Focal lengths that are known only about stay as the alignment left them, which has weighed what is known
+    against what it saw; the adjustment knows no priors, and photos of a flat scene hardly fix a focal length.
+    """
 
     focals: Bool[np.ndarray, " n"]
     poses: Bool[np.ndarray, " n"]
@@ -28,13 +32,14 @@ class FixedCameras:
     def of(cls, images: Sequence[SceneImage], known: KnownCameras | None) -> FixedCameras:
         names = [image.name for image in images]
         focals, poses = np.zeros((2, len(names)), bool)
-        if known is not None and known.focal_sigma == 0:
+        if known is not None:
             if known.shared_intrinsics is not None:
                 focals[:] = True
             elif known.intrinsics is not None:
                 is_known = np.isfinite(known.intrinsics.intrinsics).all((1, 2))
                 found = known.intrinsics.find(names)
                 focals = np.array([row is not None and bool(is_known[row]) for row in found])
+            focals = focals | np.array([name in known.likely_focals for name in names], bool)
         exact = known is not None and known.rotation_sigma == known.translation_sigma == 0
         if known is not None and known.poses is not None and exact:
             poses = np.array([found is not None for found in known.poses.find(names)])

@@ -33,11 +33,12 @@ def refine_scene(
 ) -> Refinement:
     """Adjust poses, focal lengths and tracks by reprojection errors, where held-out tracks agree.
 
-    Known cameras of sigma 0 stay to the bit. Without known poses the world keeps its place and scale: the
-    similarity that brings the new camera centres nearest to the old ones is applied. Principal points and
-    ratios of focal lengths in x and y stay. Depth maps are scaled by the median ratio of new to old depth of
-    the tracks that their image sees. Tracks are triangulated again, and observations that do not fit go.
-    Dense points are made again of the pixels at least as confident as the least confident one was.
+    Known poses of sigma 0 stay to the bit, and so do focal lengths of which anything is known, be it by EXIF.
+    Without known poses the world keeps its place and scale: the similarity that brings the new camera centres
+    nearest to the old ones is applied. Principal points and ratios of focal lengths in x and y stay. Depth
+    maps are scaled by the median ratio of new to old depth of the tracks that their image sees. Tracks are
+    triangulated again, and observations that do not fit go. Dense points are made again of the pixels at least
+    as confident as the least confident one was.
 
     Args:
         scene: with tracks.
