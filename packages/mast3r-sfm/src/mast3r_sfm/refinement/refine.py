@@ -37,8 +37,8 @@ def refine_scene(
     Without known poses the world keeps its place and scale: the similarity that brings the new camera centres
     nearest to the old ones is applied. Principal points and ratios of focal lengths in x and y stay. Depth
     maps are scaled by the median ratio of new to old depth of the tracks that their image sees. Tracks are
-    triangulated again, and observations that do not fit go. Dense points are made again of the pixels at least
-    as confident as the least confident one was.
+    triangulated again, and observations that do not fit go. Dense points are made again of the pixels at
+    least as confident as the least confident one was.
 
     Args:
         scene: with tracks.
