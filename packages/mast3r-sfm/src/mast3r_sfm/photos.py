@@ -22,6 +22,9 @@ from .video import FrameChoice, extract_frames, is_video
 
 LOADING_THREADS = 8
 
+LEAST_CONTRAST = 8
+"""Grey levels between a photo's 1st and 99th percentile; with less it shows nothing, dark or bright."""
+
 
 @dataclass(frozen=True, eq=False)
 class SourceImage:
@@ -209,9 +212,13 @@ def _load_all(
     def load(path: Path, name: str, mask: Path | None) -> SourceImage | DroppedImage:
         try:
             loaded = load_image(path, size, patch_size=patch_size)
+            if any(side % patch_size for side in loaded.transform.network_shape):
+                # Upstream cuts square photos to 4:3, which is whole patches at 512, but not at every size.
+                loaded = load_image(path, size, patch_size=patch_size, square_ok=True)
         except ImageError as error:
             return DroppedImage(name, error.message)
-        return SourceImage.from_loaded(loaded, name, _allowed(mask, loaded.transform))
+        image = SourceImage.from_loaded(loaded, name, _allowed(mask, loaded.transform))
+        return DroppedImage(name, "it shows nothing: all of it is of one colour") if _blank(image) else image
 
     with ThreadPoolExecutor(min(LOADING_THREADS, os.cpu_count() or 1)) as threads:
         return list(threads.map(load, paths, names, masks))
@@ -221,6 +228,11 @@ def _allowed(mask: Path | None, transform: ImageTransform) -> Bool[np.ndarray, "
     if mask is None:
         return None
     return np.ascontiguousarray(transform.map_to_network(load_mask(mask, transform.original_shape)))
+
+
+def _blank(image: SourceImage) -> bool:
+    darkest, brightest = np.percentile(image.pixels.reshape(-1, 3), (1, 99), axis=0)
+    return bool((brightest - darkest < LEAST_CONTRAST).all())
 
 
 def _usable(loaded: Sequence[SourceImage | DroppedImage], *, keep_duplicates: bool) -> ImageSet:

@@ -32,7 +32,7 @@ from .predictions import Forecast, PredictionCache, predict_pairs
 from .predictions.predict import Progress
 from .refinement import RefinementOptions, refine_scene
 from .report import StageLog
-from .scale import set_scale
+from .scale import check_distance, set_scale
 from .scene import Scene
 from .tracks import tracks_from_matches
 
@@ -80,6 +80,7 @@ def reconstruct(
         images = open_images(inputs, size=size, patch_size=model.patch_size)
     check_count(images)
     check_known(images, known)
+    check_distance(images, options.known_distance)
     store = PredictionCache(cache)
     with log.stage("pairs"):
         chosen = list(pairs) if pairs is not None else choose_pairs(images, model, store, options, progress)

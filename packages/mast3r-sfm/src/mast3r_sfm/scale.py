@@ -11,6 +11,8 @@ from jaxtyping import Float
 
 from mast3r_model import InputError
 
+from .cameras import PosedCameras
+from .photos import ImageSet
 from .scene import Scene, SceneImage
 
 
@@ -49,6 +51,33 @@ class KnownDistance:
         """
         if not (np.isfinite(self.metres) and self.metres > 0):
             raise InputError(f"a known distance is {self.metres} metres", "it must be above 0")
+
+
+def check_distance(images: ImageSet, known: KnownDistance | None) -> None:
+    """See that a known distance is between these photos, before anything long is computed.
+
+    Raises:
+        InputError: it names another photo, or a pixel outside of one.
+    """
+    if known is None:
+        return
+    shapes = tuple(image.transform.original_shape for image in images)
+    free = np.full((len(images), 4, 4), np.nan)
+    cameras = PosedCameras(images.names, shapes, free[:, :3, :3], free)
+    for landmark, index in zip(
+        (known.start, known.end), cameras.find([known.start.image, known.end.image]), strict=True
+    ):
+        if index is None:
+            raise InputError(
+                f"the known distance names {landmark.image}, which is none of the {len(images)} photos",
+                f"the photos are {', '.join(images.names[:3])}",
+            )
+        height, width = shapes[index]
+        if landmark.xy is not None and not (0 <= landmark.xy[0] < width and 0 <= landmark.xy[1] < height):
+            raise InputError(
+                f"the known distance is at pixel {landmark.xy} of {landmark.image}, "
+                f"which has {width}x{height} pixels"
+            )
 
 
 def network_scale(images: Sequence[SceneImage], network_depth: Sequence[Float[np.ndarray, "h w"]]) -> float:

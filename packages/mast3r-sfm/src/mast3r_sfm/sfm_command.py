@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def run_sfm(context: CommandContext, request: SfmRequest, model_options: ModelOp
         "progress": context.progress,
         "on_forecast": lambda ahead: context.note(f"ahead: {ahead}"),
     }
-    with context.timed("reconstruct"):
+    with context.timed("reconstruct"), _resumable(context, request.cache_folder):
         if old is None:
             scene = reconstruct(images, model, pairs=_listed_pairs(request, images), **shared)
         else:
@@ -60,6 +61,16 @@ def run_sfm(context: CommandContext, request: SfmRequest, model_options: ModelOp
         shown = filtered(scene, request.view)
         written = scene.save(folder, formats=request.formats, shown=shown)
     _report(context, shown, folder, written)
+
+
+@contextmanager
+def _resumable(context: CommandContext, cache: Path) -> Iterator[None]:
+    """Say at an interruption what is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        context.note(f"kept: predictions in {cache}; the same command goes on from there")
+        raise
 
 
 def _rehearse(
@@ -78,7 +89,7 @@ def _rehearse(
     ahead = rehearse(model, images, pairs, options, cache=cache, formats=request.formats)
     context.say(f"{'photos':<24} {len(images)}")
     for drop in images.dropped:
-        context.partial(f"{drop.name} would be left out: {drop.reason}")
+        context.partial(_one_line(f"{drop.name} would be left out: {drop.reason}"))
     context.say(f"{'pairs':<24} {len(pairs)}")
     context.say(str(ahead))
     context.result(photos=images.names, pairs=pairs, forecast=ahead, seconds=ahead.seconds)
@@ -103,8 +114,9 @@ def _open(request: SfmRequest, patch_size: int, old: Scene | None) -> ImageSet:
 def _check_folder(folder: Path, *, overwrite: bool) -> None:
     """Go on with a folder of ours; leave others alone."""
     ours = (STATE_FILE, "cache", "frames", ".saving")
-    if folder.is_file():
-        raise OutputError(f"{folder} is a file", "name a folder with --output")
+    for place in (folder, *folder.parents):
+        if place.exists() and not place.is_dir():
+            raise OutputError(f"{place} is a file", "name a folder with --output")
     is_ours = any((folder / name).exists() for name in ours)
     if folder.is_dir() and any(folder.iterdir()) and not is_ours and not overwrite:
         raise OutputError(
@@ -135,9 +147,14 @@ def _report(context: CommandContext, scene: Scene, folder: Path, written: Sequen
         context.say(f"{'reprojection error':<24} {tracks['mean_reprojection_error']:.2f} px, mean")
     context.say(f"{'points':<24} {len(scene.points)}")
     for drop in scene.dropped:
-        context.partial(f"{drop.name} is left out: {drop.reason}")
+        context.partial(_one_line(f"{drop.name} is left out: {drop.reason}"))
     shown = ("placed", "added", "components", "dropped", "tracks", "refinement", "scale", "stages")
     said = {name: report[name] for name in shown if name in report}
     context.result(folder=folder, written=list(written), **said)
     context.note(f"written: {folder}")
     context.note(f"next: open {folder / 'report.html'}, or mast3r export {folder} --format glb --mesh")
+
+
+def _one_line(text: str) -> str:
+    """Text with file names in it, which may hold line breaks and worse."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

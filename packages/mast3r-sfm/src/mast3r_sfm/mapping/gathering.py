@@ -99,7 +99,8 @@ def gather(
             cross[j, i] = CrossPointmap.sample(prediction.pts3d_10, prediction.conf_10, subsample=subsample)
             cross[i, j] = CrossPointmap.sample(prediction.pts3d_01, prediction.conf_01, subsample=subsample)
     views = tuple(image_sums.finish() if image_sums.count else None for image_sums in sums)
-    checks = check_pairs(matches) if verify else {}
+    long_side = max(max(image.shape) for image in images)
+    checks = check_pairs(matches, long_side) if verify else {}
     kept = {
         pair: _agreeing(found, checks.get(pair))
         for pair, found in matches.items()

@@ -125,7 +125,7 @@ class PredictionCache:
         """The manifest; None where there is none or it cannot be read."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:
             LOGGER.warning("%s is broken (%s): it is written again", path, error)
