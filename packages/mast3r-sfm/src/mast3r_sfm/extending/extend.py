@@ -1,7 +1,7 @@
 """Photos for a finished scene: the whole way on one page, beside `reconstruct`.
 
 new photos -> pairs with a new photo each -> predictions (cached) -> cameras and depth of the new photos in
-the world that the old ones hold -> tracks of all -> points
+the world that the old ones hold -> tracks of all -> refinement of the new -> points
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from mast3r_sfm.points import automatic_confidence, confident_points
 from mast3r_sfm.predictions import Forecast, PredictionCache, predict_pairs
 from mast3r_sfm.predictions.predict import Progress
 from mast3r_sfm.report import StageLog
-from mast3r_sfm.scene import PointCloud, Scene, SceneImage
+from mast3r_sfm.scene import DroppedImage, PointCloud, Scene, SceneImage
 from mast3r_sfm.sparse import AdamOptions
 from mast3r_sfm.tracks import tracks_from_matches
 
 from .joined import JoinedPhotos, join_photos, network_size
 from .placing import Additions, place_new
+from .refining import refined
 from .stored import stored_matches
 
 
@@ -63,7 +64,7 @@ def extend_scene(
             says, of all photos in the order of their names. Pairs of two old photos do not count.
         known: intrinsics and poses (in the scene's world) of new photos; those of old ones do not count.
         cache: folder in which predictions are kept, best the one that the scene was made with.
-        options: how; ``mapper`` must be ``sparse`` and ``solver`` ``lm``, and there is no refinement.
+        options: how; ``mapper`` must be ``sparse`` and ``solver`` ``lm``. Refinement moves new photos only.
         progress: shows bars, see `predict_pairs`.
         on_forecast: is told what is ahead before the long part.
 
@@ -132,29 +133,32 @@ def _pairs_by_name(images: ImageSet, choose: Callable[[ImageSet], list[Pair]]) -
 
 
 def _with_additions(task: MappingTask, joined: JoinedPhotos, additions: Additions) -> Scene:
-    """The scene with what was placed."""
-    scene, log = joined.scene, task.log
+    """The scene with what was placed, refined, with tracks and points."""
+    before, log, old = joined.scene, task.log, joined.old
     placed = sorted(additions.placed)
-    images = (*scene.images, *(additions.placed[number] for number in placed))
-    row = {number: k for k, number in enumerate([*range(joined.old), *placed])}
+    images = (*before.images, *(additions.placed[number] for number in placed))
+    row = {number: k for k, number in enumerate([*range(old), *placed])}
+    matches = {(row[i], row[j]): found for (i, j), found in additions.matches.items()}
     with log.stage("tracks"):
-        matches = stored_matches(scene.images, scene.tracks)
-        matches |= {(row[i], row[j]): found for (i, j), found in additions.matches.items()}
-        tracks = tracks_from_matches(images, matches) if placed else scene.tracks
+        matches |= stored_matches(before.images, before.tracks)
+        tracks = tracks_from_matches(images, matches) if placed else before.tracks
+    scene = replace(before, images=images, tracks=tracks, points=PointCloud.empty())
+    with log.stage("refinement"):
+        scene, refinement = refined(task, joined, scene, matches)
     threshold = task.options.min_confidence
     if threshold is None:
-        threshold = scene.report.get("min_confidence") or automatic_confidence(scene.images)
-    names = {image.name for image in images}
-    fresh = (*joined.images.dropped, *additions.dropped)
-    dropped = {drop.name: drop for drop in (*scene.dropped, *fresh) if drop.name not in names}
-    extended = replace(
-        scene,
-        images=images,
-        points=_joined_points(scene.points, *_points_of(images[joined.old :], float(threshold))),
-        tracks=tracks,
-        dropped=tuple(dropped.values()),
-    )
-    return replace(extended, report=_report(task, joined, additions, extended, float(threshold)))
+        threshold = before.report.get("min_confidence") or automatic_confidence(before.images)
+    points = _joined_points(before.points, *_points_of(scene.images[old:], float(threshold)))
+    scene = replace(scene, points=points, dropped=_dropped(joined, additions, scene))
+    report = _report(task, joined, additions, scene)
+    return replace(scene, report=report | {"refinement": refinement, "min_confidence": float(threshold)})
+
+
+def _dropped(joined: JoinedPhotos, additions: Additions, scene: Scene) -> tuple[DroppedImage, ...]:
+    """All photos that are not in the scene, each with its last reason."""
+    names = {image.name for image in scene.images}
+    every = (*joined.scene.dropped, *joined.images.dropped, *additions.dropped)
+    return tuple({drop.name: drop for drop in every if drop.name not in names}.values())
 
 
 def _points_of(images: Sequence[SceneImage], threshold: float) -> list[PointCloud]:
@@ -170,9 +174,7 @@ def _joined_points(*clouds: PointCloud) -> PointCloud:
     )
 
 
-def _report(
-    task: MappingTask, joined: JoinedPhotos, additions: Additions, scene: Scene, threshold: float
-) -> dict[str, Any]:
+def _report(task: MappingTask, joined: JoinedPhotos, additions: Additions, scene: Scene) -> dict[str, Any]:
     """As of a reconstruction, with all pairs, and what was added."""
     base = reconstruction_report(task, Placement((), ()), scene)
     groups: dict[int, list[str]] = {}
@@ -185,7 +187,6 @@ def _report(
         "pairs": _merged_pairs(joined.scene.report.get("pairs", []), base["pairs"]),
         "alignment": additions.reports,
         "scale": [*joined.scene.report.get("scale", []), *additions.scales],
-        "min_confidence": threshold,
         "added": added,
         "kept": joined.old,
         "bridges": [[task.images[number].name for number in pair] for pair in additions.bridges],
