@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,9 +64,14 @@ def folder(views: SceneViews, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def finished(views: SceneViews, folder: Path) -> Scene:
     photos = [folder / "images" / name for name in KEPT]
-    scene = reconstruct(photos, OracleNetwork(views), size=max(SHAPE), cache=folder / "cache", options=PLAIN)
+    scene = reconstruct(photos, network(views), size=max(SHAPE), cache=folder / "cache", options=PLAIN)
     scene.save(folder / "scene", formats=[])
     return Scene.load(folder / "scene")
+
+
+def network(views: SceneViews) -> Any:
+    """Stands where a network stands."""
+    return OracleNetwork(views)
 
 
 def predictions(folder: Path) -> Iterator[Path]:
@@ -78,7 +84,7 @@ def extended(views: SceneViews, folder: Path, finished: Scene) -> Scene:
     scene = extend_scene(
         finished,
         folder / "images",
-        OracleNetwork(views),
+        network(views),
         pairs=PAIRS,
         cache=folder / "cache",
         options=PLAIN,
@@ -142,10 +148,24 @@ def test_a_photo_that_matches_nothing_is_dropped(extended: Scene) -> None:
 
 def test_again_it_adds_nothing(views: SceneViews, folder: Path, extended: Scene) -> None:
     again = extend_scene(
-        extended, folder / "images", OracleNetwork(views), pairs=PAIRS, cache=folder / "cache", options=PLAIN
+        extended, folder / "images", network(views), pairs=PAIRS, cache=folder / "cache", options=PLAIN
     )
     assert again.report["added"] == []
     assert [image.name for image in again.images] == [image.name for image in extended.images]
     assert again.tracks is extended.tracks
     assert [drop.name for drop in again.dropped] == [ALONE]
     assert len(again.report["pairs"]) == len(extended.report["pairs"])
+
+
+def test_refinement_moves_new_photos_only(views: SceneViews, folder: Path, finished: Scene) -> None:
+    options = ReconstructionOptions(refine="ba", matching_confidence=1.0)
+    photos = [folder / "images" / name for name in ADDED]
+    scene = extend_scene(
+        finished, photos, network(views), pairs=PAIRS[:5], cache=folder / "cache", options=options
+    )
+    assert scene.report["refinement"]["accepted"]
+    for before, after in zip(finished.images, scene.images, strict=False):
+        for name in ("intrinsics", "cam2world", "depth", "confidence"):
+            assert np.array_equal(getattr(before, name), getattr(after, name)), name
+    errors = compare_cameras(scene.cameras(), read_cameras(folder))
+    assert errors.rotation_error_max < 0.5
