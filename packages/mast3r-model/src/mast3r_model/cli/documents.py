@@ -50,6 +50,8 @@ def error_document(command: str, error: BaseException, warnings: Sequence[str] =
     """What a command that failed prints; the exit code says how."""
     hint = error.hint if isinstance(error, Mast3rError) else None
     message = error.format_message() if hasattr(error, "format_message") else str(error)
+    if not message:
+        message = "interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__
     return {
         "schema": schema_name(command),
         "ok": False,

@@ -6,6 +6,7 @@ TIFF of 32-bit floats keeps the numbers as they are (a 16-bit PNG in millimetres
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,10 @@ def write_depth_maps(scene: Scene, folder: Path, *, original_size: bool = True) 
 def write_float_tiff(path: Path, values: Float[np.ndarray, "h w"]) -> None:
     """Write a map as 32-bit floats, deflated."""
     image = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
-    image.save(path, compression="tiff_adobe_deflate", tiffinfo={PREDICTOR_TAG: FLOATING_POINT_PREDICTOR})
+    encoded = BytesIO()  # writing to the file itself, Pillow would not say that the disk is full
+    tags = {PREDICTOR_TAG: FLOATING_POINT_PREDICTOR}
+    image.save(encoded, format="TIFF", compression="tiff_adobe_deflate", tiffinfo=tags)
+    path.write_bytes(encoded.getvalue())
 
 
 def read_float_tiff(path: Path) -> Float[np.ndarray, "h w"]:
