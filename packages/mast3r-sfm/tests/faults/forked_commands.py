@@ -62,7 +62,7 @@ def _become(job: dict[str, Any]) -> NoReturn:
     if job["fault"] is not None:
         _arrange(Fault(**job["fault"]))
     sys.argv = ["mast3r", *job["arguments"]]
-    from mast3r_model.__main__ import main as mast3r
+    from mast3r_model.cli import main as mast3r
 
     mast3r()
     sys.exit("the command has not ended")

@@ -24,7 +24,7 @@ def other_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weights in model.parameters():
-            weights *= 1 + 0.01 * torch.randn(weights.shape, generator=generator)
+            weights.mul_(1 + 0.01 * torch.randn(weights.shape, generator=generator))
     model.save_pretrained(folder)
     return folder
 
