@@ -17,7 +17,9 @@ from .problem import SparseProblem
 from .rotations import log_rotation
 
 #: The spread of an image's focals underestimates their common error.
-_LEAST_LOG_FOCAL_SIGMA = 0.005
+_LEAST_LOG_FOCAL_SIGMA, _LOG_FOCAL_PER_DISAGREEMENT = 0.005, 0.5
+#: Errors of an image's neighbouring depths go together, so that many matches may all be as wrong as one.
+_LEAST_DEPTH_SIGMA, _DEPTH_PER_DISAGREEMENT = 0.04, 4.0
 _LEAST_PIVOT = 1e-3
 #: Keeps unobserved anchors and scales of images determined when the depth prior is off.
 _FAINT = 1e-10
@@ -66,16 +68,22 @@ class BundlePriors:
         start: BundleState,
         median_depth: Float[Tensor, " N"],
         observations: int,
+        disagreement: float,
     ) -> BundlePriors:
         """Priors around canonical values, or the user's where given.
 
         The loss is the mean over observations of a robust distance in pixels; with errors of scale
-        ``pixel_noise`` a quadratic prior therefore counts ``pixel_noise / observations``.
+        ``pixel_noise`` a quadratic prior therefore counts ``pixel_noise / observations``. Where the options
+        leave a width open, it grows with ``disagreement`` (see `depth_disagreement`).
         """
         like = start.center
         unit = options.pixel_noise / max(observations, 1)
         size_wh = problem.shapes.flip(-1).to(like)
-        focal_sigma = problem.focal_log_std.to(like).clamp_min(_LEAST_LOG_FOCAL_SIGMA)
+        least = max(_LEAST_LOG_FOCAL_SIGMA, _LOG_FOCAL_PER_DISAGREEMENT * disagreement)
+        focal_sigma = problem.focal_log_std.to(like).clamp_min(least)
+        depth_sigma = options.depth_sigma
+        if depth_sigma is None:
+            depth_sigma = max(_LEAST_DEPTH_SIGMA, _DEPTH_PER_DISAGREEMENT * disagreement)
         if options.log_focal_sigma is not None:
             focal_sigma = torch.full_like(focal_sigma, options.log_focal_sigma)
         focal_sigma = torch.where(
@@ -101,7 +109,7 @@ class BundlePriors:
             core=problem.core_depth.to(like) / median_depth[anchor_image],
             log_median=median_depth.log()[anchor_image],
             base_focal=start.log_focal.exp(),
-            depth_weight=trust * unit / options.depth_sigma**2 + _FAINT,
+            depth_weight=trust * unit / depth_sigma**2 + _FAINT,
             anchor_image=anchor_image,
         )
 

@@ -74,6 +74,7 @@ class FineSolver:
         priors: CameraPriors,
         root: int,
         options: LmOptions,
+        disagreement: float = 0.0,
     ) -> None:
         self._options = options
         self._has_fallback = bool(len(objective.fallback_end)) and options.fallback_weight > 0
@@ -90,7 +91,7 @@ class FineSolver:
         self._layout = Layout.build(self._sets, problem.anchor_image[observed], problem.num_images)
         median = lower_medians(problem.core_depth.double(), problem.anchor_start)
         count = sum(len(observations.owner) for observations in self._sets)
-        self._all_priors = BundlePriors.build(problem, priors, options, start, median, count)
+        self._all_priors = BundlePriors.build(problem, priors, options, start, median, count, disagreement)
         self._priors = self._all_priors.of_anchors(observed)
         self._reduction = Reduction.build(
             self._layout, self._free_parameters(priors, root), options.dense_limit

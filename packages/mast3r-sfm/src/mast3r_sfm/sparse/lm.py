@@ -12,6 +12,7 @@ from .adam import Progress
 from .alignment import Alignment
 from .bundle import BundleState
 from .cameras import Cameras, pixel_depth, to_camera
+from .disagreement import depth_disagreement
 from .fine import FineSolver, cameras_of
 from .objective import Objective
 from .options import LmOptions
@@ -41,7 +42,8 @@ def align_lm(
     state = _with_similarities(start, similarities, problem.anchor_image)
     stages = [report]
     if options.fine and options.fine_iterations:
-        solver = FineSolver(problem, objective, state, priors, root, options)
+        disagreement = depth_disagreement(objective, canonical, similarities)
+        solver = FineSolver(problem, objective, state, priors, root, options, disagreement)
         state, report = solver.run(state, progress)
         stages.append(report)
     if not bool(known.any()):

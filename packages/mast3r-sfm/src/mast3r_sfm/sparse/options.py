@@ -84,8 +84,9 @@ class LmOptions(AlignOptions):
         fine_tolerance: likewise for the fine stage.
         principal_point_sigma: prior on the principal point, as a fraction of the image's size.
         log_focal_sigma: prior on the log focal around the canonical one; None takes the spread of the image's
-            single predictions.
-        depth_sigma: prior on log depth of an anchor of median confidence around the canonical one.
+            single predictions, and more where the predictions' depths disagree.
+        depth_sigma: prior on log depth of an anchor of median confidence around the canonical one; None takes
+            0.04, and more where the predictions' depths disagree.
         pixel_noise: scale of reprojection errors in pixels; what a match counts against the priors.
         dense_limit: the largest number of unknowns that is solved by a dense factorisation.
     """
@@ -96,7 +97,7 @@ class LmOptions(AlignOptions):
     fine_tolerance: float = 1e-5
     principal_point_sigma: float = 0.01
     log_focal_sigma: float | None = None
-    depth_sigma: float = 0.04
+    depth_sigma: float | None = None
     pixel_noise: float = 1.0
     dense_limit: int = 1500
 
