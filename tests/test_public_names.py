@@ -85,3 +85,11 @@ def test_packages_are_imported_without_torch_and_without_warnings() -> None:
 @pytest.mark.parametrize("package", sorted({package.partition(".")[0] for package in PACKAGES}))
 def test_packages_are_typed(package: str) -> None:
     assert (Path(importlib.import_module(package).__file__ or "").parent / "py.typed").is_file()
+
+
+def test_a_name_is_not_hidden_by_the_module_that_it_is_named_like() -> None:
+    program = (
+        "import mast3r_sfm.reconstruct; from mast3r_sfm import reconstruct; assert callable(reconstruct); "
+        "assert callable(mast3r_sfm.reconstruct)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

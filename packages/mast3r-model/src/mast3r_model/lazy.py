@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Mapping
+from types import ModuleType
 
 
 def lazy_names(
@@ -21,7 +22,9 @@ def lazy_names(
         module_of: public name -> the package's own module that holds it.
 
     Returns:
-        The two functions; the first keeps what it found as an attribute of the package.
+        The two functions; the first keeps what it found as an attribute of the package. A name that is also
+        that of its module (``from .reconstruct import reconstruct``) stays the name, whoever imports the
+        module first.
     """
 
     def get(name: str) -> object:
@@ -35,4 +38,12 @@ def lazy_names(
     def names() -> list[str]:
         return sorted({*vars(sys.modules[package]), *module_of})
 
+    class LazyPackage(ModuleType):
+        """Python binds a submodule to its package when it is imported; a public name is not to be hidden."""
+
+        def __setattr__(self, name: str, value: object) -> None:
+            if not (isinstance(value, ModuleType) and name in module_of):
+                super().__setattr__(name, value)
+
+    sys.modules[package].__class__ = LazyPackage
     return get, names

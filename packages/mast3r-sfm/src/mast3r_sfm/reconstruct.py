@@ -7,7 +7,7 @@ photos -> pairs -> predictions (cached) -> canonical views -> cameras, depth, tr
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -156,11 +156,4 @@ def refined(task: MappingTask, placement: Placement, scene: Scene) -> tuple[Scen
         find_tracks=lambda images: tracks_from_matches(images, matches),
         options=RefinementOptions(always=options.refine == "ba"),
     )
-    return result.scene, {
-        "accepted": result.accepted,
-        "rounds": result.rounds,
-        "held_out_error_before": result.before,
-        "held_out_error_after": result.after,
-        "reason": "; ".join(sorted({group.reason for group in result.groups if group.reason})),
-        "groups": [asdict(group) for group in result.groups],
-    }
+    return result.scene, result.as_report()

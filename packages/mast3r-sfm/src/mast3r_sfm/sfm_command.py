@@ -142,6 +142,8 @@ def _report(context: CommandContext, scene: Scene, folder: Path, written: Sequen
     if len(report["components"]) > 1:
         sizes = ", ".join(str(len(group)) for group in report["components"])
         context.warn(f"the photos fall into groups that no match connects, of {sizes} photos")
+    for first, second in report.get("bridges", []):
+        context.warn(f"{first} and {second} match, but are in groups of the scene that stay apart")
     context.say(f"{'tracks':<24} {tracks['count']}, {tracks['observations']} observations")
     if tracks["mean_reprojection_error"] is not None:
         context.say(f"{'reprojection error':<24} {tracks['mean_reprojection_error']:.2f} px, mean")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from mast3r_sfm.cameras import PosedCameras
@@ -44,14 +44,7 @@ def refined(
         find_tracks=lambda images: tracks_from_matches(restored(images), matches),
         options=RefinementOptions(always=task.options.refine == "ba"),
     )
-    return replace(result.scene, images=restored(result.scene.images)), {
-        "accepted": result.accepted,
-        "rounds": result.rounds,
-        "held_out_error_before": result.before,
-        "held_out_error_after": result.after,
-        "reason": "; ".join(sorted({group.reason for group in result.groups if group.reason})),
-        "groups": [asdict(group) for group in result.groups],
-    }
+    return replace(result.scene, images=restored(result.scene.images)), result.as_report()
 
 
 def _known(task: MappingTask, joined: JoinedPhotos, scene: Scene) -> KnownCameras:

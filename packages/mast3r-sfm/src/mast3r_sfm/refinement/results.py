@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from mast3r_sfm.scene import Scene
 
@@ -81,6 +82,17 @@ class Refinement:
     def accepted(self) -> bool:
         """Whether anything changed."""
         return any(group.accepted for group in self.groups)
+
+    def as_report(self) -> dict[str, Any]:
+        """What became of it, ready for JSON."""
+        return {
+            "accepted": self.accepted,
+            "rounds": self.rounds,
+            "held_out_error_before": self.before,
+            "held_out_error_after": self.after,
+            "reason": "; ".join(sorted({group.reason for group in self.groups if group.reason})),
+            "groups": [asdict(group) for group in self.groups],
+        }
 
     @property
     def before(self) -> float | None:
