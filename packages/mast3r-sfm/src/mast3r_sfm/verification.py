@@ -30,7 +30,7 @@ LEAST_SHARE = 0.25
 THRESHOLD = 1.5
 """Largest distance to an epipolar line, network pixels."""
 
-STRICT_BELOW = 320
+STRICT_BELOW = 384
 """Long side in network pixels below which `THRESHOLD` shrinks with the image for the question whether."""
 
 

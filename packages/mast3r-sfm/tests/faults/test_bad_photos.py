@@ -11,7 +11,7 @@ from PIL import Image
 
 from mast3r_sfm import Scene
 
-from .conftest import Commands, Outcome
+from .conftest import EXAMPLES, Commands, Outcome
 
 
 @pytest.fixture
@@ -122,9 +122,14 @@ def _shrink(photo: Path, target: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [160, 512])
 def test_two_places(commands: Commands, places: Path, size: int) -> None:
+    """Three photos of a place and two of another are two components, each with a model of its own."""
+    for number in (1, 2):
+        (places / "mixed" / f"c{number}.jpg").unlink()
+    for name in ("a.jpg", "b.jpg"):
+        shutil.copy(EXAMPLES / name, places / "mixed")
     result = commands.sfm("mixed", "-o", "scene", "--json", "--size", size, folder=places)
     assert result.code == 0, result.stderr
-    assert result.document["result"]["components"] == [["s0.jpg", "s1.jpg", "s2.jpg"], ["c1.jpg", "c2.jpg"]]
+    assert result.document["result"]["components"] == [["s0.jpg", "s1.jpg", "s2.jpg"], ["a.jpg", "b.jpg"]]
     assert "groups that no match connects, of 3, 2 photos" in result.stderr
     assert (places / "scene" / "sparse" / "1" / "images.bin").is_file()
 
