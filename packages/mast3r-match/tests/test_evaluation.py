@@ -22,6 +22,7 @@ from mast3r_match.evaluation import (
     summarize,
 )
 from mast3r_match.evaluation.measures import measure_pair, true_positions
+from mast3r_match.evaluation.relative_poses import pose_errors, pose_from_points
 from mast3r_model import InputError, PairPrediction, hookimpl, temporary_plugin
 from mast3r_model.cli import run
 
@@ -79,6 +80,24 @@ def test_wrong_matches_do_not(pair: PosedPair) -> None:
     )
     assert (nothing.matches, nothing.rotation_error, nothing.within_3px) == (0, 180, None)
     assert summarize([scores, nothing]).within_3px == scores.within_3px
+
+
+def test_points_alone_give_the_pose(pair: PosedPair) -> None:
+    """Image 1 sees a bumpy surface; where its points are in camera 0's frame says where camera 1 is."""
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    in_camera1 = back_project(4 + np.sin(x / 7) + np.cos(y / 5))
+    back = np.linalg.inv(pair.camera1_from_camera0)
+    points = torch.from_numpy(3.0 * (in_camera1 @ back[:3, :3].T + back[:3, 3])).float()
+    wrong = torch.rand(SHAPE, generator=torch.Generator().manual_seed(0)) < 0.2
+    outliers = torch.where(wrong[..., None], torch.randn(points.shape) + 4, points)
+    confidence = torch.where(wrong, 1.0, 2.0)
+    prediction = PairPrediction(points, None, None, None, outliers, confidence, None, None)
+    rotation, translation = pose_errors(pose_from_points(pair, prediction), pair.camera1_from_camera0)
+    assert rotation < 0.05
+    assert translation < 0.5
+    nowhere = PairPrediction(points, None, None, None, torch.full_like(points, torch.nan), None, None, None)
+    assert pose_from_points(pair, nowhere) is None
+    assert pose_errors(None, pair.camera1_from_camera0) == (180, 90)
 
 
 def test_hidden_points_are_not_visible(pair: PosedPair) -> None:

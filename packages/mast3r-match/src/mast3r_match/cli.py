@@ -226,7 +226,8 @@ def match(context: CommandContext, *, model: ModelOptions, **flags: Any) -> None
 def evaluate_pairs(context: CommandContext, *, model: ModelOptions, **flags: Any) -> None:
     """Measure matches, relative poses and points on pairs of known pose.
 
-    Matches are all mutual nearest neighbours; poses come from them and the known intrinsics (RANSAC).
+    Matches are all mutual nearest neighbours; poses come from them (essential matrix, RANSAC), and again from
+    the network's points alone (PnP), both with the known intrinsics.
     """
     from .evaluation.command import EvaluationRequest, run_evaluation
 

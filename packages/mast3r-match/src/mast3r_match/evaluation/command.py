@@ -134,6 +134,9 @@ def _lines(summary: EvaluationSummary) -> Iterator[tuple[str, str]]:
     yield "median rotation error", f"{summary.median_rotation_error:.2f} degrees"
     yield "median translation error", f"{summary.median_translation_error:.2f} degrees"
     for name, value in summary.pose_auc.items():
-        yield f"pose {name.upper()}", share(value)
+        yield f"pose {name.upper()}, from the matches", share(value)
+    yield "rotation under 5 degrees, from the points", share(summary.pointmap_rotation_under_5)
+    for name, value in summary.pointmap_pose_auc.items():
+        yield f"pose {name.upper()}, from the points", share(value)
     depth = summary.depth_error
     yield "relative depth error after scaling, median", "-" if depth is None else f"{depth:.3f}"

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
 from mast3r_match.matches import Matches
-from mast3r_match.verify import normalized, verify_matches
 from mast3r_model import PairPrediction
 
 from .posed_pairs import PosedPair
+from .relative_poses import pose_errors, pose_from_matches, pose_from_points
 
 NEAR_PIXELS = 3.0
 SAME_DEPTH = 0.05
@@ -34,6 +33,9 @@ class PairScores:
         rotation_error: angle between the estimated and the true rotation; 180 when none was found.
         translation_error: angle between the directions of the translations, at most 90.
         inliers: matches that the estimated pose agrees with.
+        pointmap_rotation_error: likewise, of the pose in which camera 1 sees its points where they are in
+            camera 0's frame (PnP on the network's points, no matches).
+        pointmap_translation_error: of the same pose.
         depth_error: median relative error of the points' depth after scaling by the median ratio.
     """
 
@@ -44,12 +46,19 @@ class PairScores:
     rotation_error: float
     translation_error: float
     inliers: int
+    pointmap_rotation_error: float
+    pointmap_translation_error: float
     depth_error: float | None
 
     @property
     def pose_error(self) -> float:
         """The larger one of both angles, as pose AUC is usually computed."""
         return max(self.rotation_error, self.translation_error)
+
+    @property
+    def pointmap_pose_error(self) -> float:
+        """The same of the pose from the points."""
+        return max(self.pointmap_rotation_error, self.pointmap_translation_error)
 
 
 def measure_pair(
@@ -71,7 +80,11 @@ def measure_pair(
         error = np.linalg.norm(matches.keypoints1 - truth[y, x], axis=1)
         at_known = known[y, x]
         within = float((error[at_known] < NEAR_PIXELS).mean()) if at_known.any() else None
-    rotation, translation, inliers = _pose_errors(pair, matches.spread(POSE_MATCHES), threshold)
+    pose, inliers = pose_from_matches(pair, matches.spread(POSE_MATCHES), threshold)
+    rotation, translation = pose_errors(pose, pair.camera1_from_camera0)
+    points_rotation, points_translation = pose_errors(
+        pose_from_points(pair, prediction), pair.camera1_from_camera0
+    )
     return PairScores(
         name=pair.name,
         covisibility=covisibility,
@@ -80,6 +93,8 @@ def measure_pair(
         rotation_error=rotation,
         translation_error=translation,
         inliers=inliers,
+        pointmap_rotation_error=points_rotation,
+        pointmap_translation_error=points_translation,
         depth_error=_depth_error(pair, prediction),
     )
 
@@ -135,12 +150,6 @@ def pose_auc(errors: Sequence[float], thresholds: Sequence[float] = (5, 10, 20))
     return areas
 
 
-def angle_between(first: Float[np.ndarray, "3 3"], second: Float[np.ndarray, "3 3"]) -> float:
-    """Angle of the rotation between two rotation matrices, in degrees."""
-    cosine = (np.trace(first.T @ second) - 1) / 2
-    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
-
-
 def _near_epipolar_lines(pair: PosedPair, matches: Matches) -> float | None:
     """Share of matches within `NEAR_PIXELS` of the true epipolar line in image 1."""
     if not len(matches):
@@ -153,28 +162,6 @@ def _near_epipolar_lines(pair: PosedPair, matches: Matches) -> float | None:
     distance = np.abs((np.concatenate([matches.keypoints1, ones], axis=1) * lines).sum(1))
     norms = np.hypot(lines[:, 0], lines[:, 1])
     return float((distance < NEAR_PIXELS * np.maximum(norms, 1e-12)).mean())
-
-
-def _pose_errors(pair: PosedPair, matches: Matches, threshold: float) -> tuple[float, float, int]:
-    """Rotation and translation errors of the pose that the matches give, and its inliers."""
-    cameras = pair.intrinsics0, pair.intrinsics1
-    found = verify_matches(
-        matches, "essential", threshold=threshold, intrinsics0=cameras[0], intrinsics1=cameras[1]
-    )
-    if found.matrix is None or found.inliers.sum() < 5:
-        return 180.0, 90.0, 0
-    points = (matches.keypoints0[found.inliers], matches.keypoints1[found.inliers])
-    rays = [normalized(p.astype(np.float64), K) for p, K in zip(points, cameras, strict=True)]
-    _, rotation, translation, _ = cv2.recoverPose(found.matrix, rays[0], rays[1], np.eye(3))
-    true_translation = pair.camera1_from_camera0[:3, 3]
-    cosine = abs(float(translation[:, 0] @ true_translation)) / max(
-        float(np.linalg.norm(true_translation)), 1e-12
-    )
-    return (
-        angle_between(rotation, pair.camera1_from_camera0[:3, :3]),
-        float(np.degrees(np.arccos(min(cosine, 1.0)))),
-        int(found.inliers.sum()),
-    )
 
 
 def _depth_error(pair: PosedPair, prediction: PairPrediction) -> float | None:

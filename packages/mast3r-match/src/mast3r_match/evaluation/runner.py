@@ -30,7 +30,9 @@ class EvaluationSummary:
         rotation_under_5: share of pairs whose rotation is less than 5 degrees off.
         median_rotation_error: over pairs.
         median_translation_error: over pairs.
-        pose_auc: area under the pose error curve, by threshold.
+        pose_auc: area under the pose error curve, by threshold; of poses from the essential matrix.
+        pointmap_rotation_under_5: as ``rotation_under_5``, of poses from the points.
+        pointmap_pose_auc: as ``pose_auc``, of poses from the points.
         depth_error: median over pairs of the median relative depth error after scale alignment.
         covisibility: mean over pairs.
     """
@@ -42,6 +44,8 @@ class EvaluationSummary:
     median_rotation_error: float
     median_translation_error: float
     pose_auc: dict[str, float]
+    pointmap_rotation_under_5: float
+    pointmap_pose_auc: dict[str, float]
     depth_error: float | None
     covisibility: float | None
 
@@ -87,6 +91,8 @@ def summarize(scores: Sequence[PairScores]) -> EvaluationSummary:
         median_rotation_error=float(np.median(rotations)),
         median_translation_error=float(np.median([score.translation_error for score in scores])),
         pose_auc=pose_auc([score.pose_error for score in scores]),
+        pointmap_rotation_under_5=float(np.mean([score.pointmap_rotation_error < 5 for score in scores])),
+        pointmap_pose_auc=pose_auc([score.pointmap_pose_error for score in scores]),
         depth_error=_median([score.depth_error for score in scores]),
         covisibility=_mean([score.covisibility for score in scores]),
     )
