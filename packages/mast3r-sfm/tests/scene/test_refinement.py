@@ -57,6 +57,9 @@ def cameras_of(images: Sequence[SceneImage]) -> PosedCameras:
     return Scene(tuple(images), PointCloud.empty(), Tracks.empty()).cameras()
 
 
+FREE = RefinementOptions(single_focals=True)
+
+
 @pytest.fixture(scope="module")
 def truth(matched: Any) -> tuple[SceneImage, ...]:
     return tuple(matched.images)
@@ -69,7 +72,7 @@ def damaged(truth: tuple[SceneImage, ...]) -> Scene:
 
 
 def test_wrong_cameras_are_repaired(truth: tuple[SceneImage, ...], damaged: Scene) -> None:
-    refined = refine_scene(damaged)
+    refined = refine_scene(damaged, options=FREE)
     assert refined.accepted
     assert refined.before is not None
     assert refined.after is not None
@@ -114,13 +117,13 @@ def test_what_is_known_stays_to_the_bit(truth: tuple[SceneImage, ...], damaged: 
         )
         for k, image in enumerate(damaged.images)
     )
-    refined = refine_scene(replace(damaged, images=images), known=known)
+    refined = refine_scene(replace(damaged, images=images), known=known, options=FREE)
     assert refined.accepted
     for k, (before, after) in enumerate(zip(images, refined.scene.images, strict=True)):
         assert np.array_equal(before.intrinsics, after.intrinsics) == (k < 2)
         assert np.array_equal(before.cam2world, after.cam2world) == (k in exact)
     loose = replace(known, focal_sigma=0.1, rotation_sigma=0.1, likely_focals={images[2].name: 100.0})
-    moved = refine_scene(replace(damaged, images=images), known=loose).scene.images
+    moved = refine_scene(replace(damaged, images=images), known=loose, options=FREE).scene.images
     stayed = [
         np.array_equal(after.intrinsics, before.intrinsics)
         for before, after in zip(images, moved, strict=True)
@@ -155,8 +158,17 @@ def test_shared_intrinsics_stay_shared(truth: tuple[SceneImage, ...]) -> None:
     found = refine_scene(scene, shared_intrinsics=True).scene.images
     assert all(np.array_equal(image.intrinsics, found[0].intrinsics) for image in found)
     np.testing.assert_allclose(found[0].intrinsics, K, rtol=0.01)
-    apart = refine_scene(scene).scene.images
+    apart = refine_scene(scene, options=FREE).scene.images
     assert not np.array_equal(apart[0].intrinsics, apart[1].intrinsics)
+
+
+def test_a_focal_length_of_one_image_alone_stays(damaged: Scene) -> None:
+    """Held-out tracks do not tell whether it runs off."""
+    refined = refine_scene(damaged)
+    assert refined.accepted
+    for before, after in zip(damaged.images, refined.scene.images, strict=True):
+        assert np.array_equal(before.intrinsics, after.intrinsics)
+        assert not np.array_equal(before.cam2world, after.cam2world)
 
 
 def test_what_does_not_help_is_refused(truth: tuple[SceneImage, ...]) -> None:

@@ -42,7 +42,9 @@ def refined(
         known=_known(task, joined, scene),
         shared_intrinsics=task.options.shared_intrinsics,
         find_tracks=lambda images: tracks_from_matches(restored(images), matches),
-        options=RefinementOptions(always=task.options.refine == "ba"),
+        options=RefinementOptions(
+            always=task.options.refine == "ba", single_focals=task.options.refine == "ba"
+        ),
     )
     return replace(result.scene, images=restored(result.scene.images)), result.as_report()
 

@@ -28,6 +28,10 @@ class FixedCameras:
     focals: Bool[np.ndarray, " n"]
     poses: Bool[np.ndarray, " n"]
 
+    def with_all_focals(self) -> FixedCameras:
+        """The same with all focal lengths fixed."""
+        return FixedCameras(np.ones_like(self.focals), self.poses)
+
     @classmethod
     def of(cls, images: Sequence[SceneImage], known: KnownCameras | None) -> FixedCameras:
         names = [image.name for image in images]
