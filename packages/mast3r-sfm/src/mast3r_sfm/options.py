@@ -16,7 +16,8 @@ Mapper: TypeAlias = Literal["sparse", "dense", "colmap", "glomap"]
 all pointmaps (section 9); ``colmap``, ``glomap``: COLMAP's incremental or global mapper (section 11)."""
 
 Refine: TypeAlias = Literal["auto", "ba", "none"]
-"""``ba``: a bundle adjustment follows; ``auto``: the same, kept only if tracks held out of it fit better."""
+"""``auto``: a bundle adjustment of poses and tracks follows, kept only if tracks held out of it fit better;
+``ba``: one of focal lengths too, kept in any case."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -154,6 +154,6 @@ def refined(task: MappingTask, placement: Placement, scene: Scene) -> tuple[Scen
         known=task.known,
         shared_intrinsics=options.shared_intrinsics,
         find_tracks=lambda images: tracks_from_matches(images, matches),
-        options=RefinementOptions(always=options.refine == "ba", single_focals=options.refine == "ba"),
+        options=RefinementOptions(always=options.refine == "ba", free_focals=options.refine == "ba"),
     )
     return result.scene, result.as_report()

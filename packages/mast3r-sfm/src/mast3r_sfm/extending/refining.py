@@ -43,7 +43,7 @@ def refined(
         shared_intrinsics=task.options.shared_intrinsics,
         find_tracks=lambda images: tracks_from_matches(restored(images), matches),
         options=RefinementOptions(
-            always=task.options.refine == "ba", single_focals=task.options.refine == "ba"
+            always=task.options.refine == "ba", free_focals=task.options.refine == "ba"
         ),
     )
     return replace(result.scene, images=restored(result.scene.images)), result.as_report()

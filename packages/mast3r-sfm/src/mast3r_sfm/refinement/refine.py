@@ -31,7 +31,7 @@ def refine_scene(
     find_tracks: TrackFinder | None = None,
     options: RefinementOptions | None = None,
 ) -> Refinement:
-    """Adjust poses, shared focal lengths and tracks by reprojection errors, where held-out tracks agree.
+    """Adjust poses, tracks and, if asked for, focal lengths by reprojection errors, where held-out tracks agree.
 
     Known poses of sigma 0 stay to the bit, and so do focal lengths of which anything is known, be it by EXIF.
     Without known poses the world keeps its place and scale: the similarity that brings the new camera centres
@@ -78,7 +78,7 @@ def _refine_once(
             shared_intrinsics=shared_intrinsics,
         )
         fixed = FixedCameras.of(bundle.images, known)
-        if not (shared_intrinsics or options.single_focals):
+        if not options.free_focals:
             fixed = fixed.with_all_focals()
         parts[component] = _refine_group(component, bundle, fixed, options)
     groups = tuple(part.outcome for part in parts.values())
