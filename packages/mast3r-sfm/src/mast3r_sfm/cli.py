@@ -90,8 +90,8 @@ _QUALITY: list[Callable[..., Any]] = [
            help="Of --mapper dense: its steps."),
     option("--shared-intrinsics", is_flag=True, section="Quality", help="One camera took all photos."),
     option("--refine", type=click.Choice(["auto", "ba", "none"]), default="auto", section="Quality",
-           help="auto: a bundle adjustment of poses and tracks in the end, kept if held-out tracks fit better; "
-           "ba: of focal lengths too, kept in any case."),
+           help="auto: a bundle adjustment of poses and tracks in the end, kept if held-out tracks fit "
+           "better; ba: of focal lengths too, kept in any case."),
     option("--clean-depth/--no-clean-depth", default=True, section="Quality",
            help="Drop points in front of what other photos see."),
 ]  # fmt: skip

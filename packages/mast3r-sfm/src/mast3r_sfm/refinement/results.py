@@ -16,8 +16,8 @@ class RefinementOptions:
         always: adjust even if held-out tracks do not get better; they are measured all the same.
         least_gain: by this share the held-out tracks' error must fall. Smaller gains are of matches rounded
             to pixels: on synthetic scenes cameras got worse where it fell by less than half a percent.
-        free_focals: let focal lengths move too. Held-out tracks do not protect them: on a walk of sixty views,
-            along a wall, they ran off by 90 percent while those tracks fitted better.
+        free_focals: let focal lengths move too. Held-out tracks do not protect them: on a walk of sixty
+            views, along a wall, they ran off by 90 percent while those tracks fitted better.
         held_out: share of the tracks that judge.
         min_held_out: of them at least so many; groups with less than five times as many tracks stay.
         min_observations: images with fewer stay where they are.
