@@ -82,7 +82,6 @@ def test_again_it_computes_nothing_and_gives_the_same(scene_folder: Path) -> Non
 
 def test_refusals_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    (tmp_path / "k.txt").write_text("1 2 3")
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "a.jpg").write_text("no picture")
@@ -91,8 +90,6 @@ def test_refusals_are_one_line(tmp_path: Path) -> None:
     cases = {
         "holds other files": [broken, "-o", tmp_path],
         "no photos in": [empty, "-o", tmp_path / "s1"],
-        "none of the 1 images can be used": [broken, "-o", tmp_path / "s2"],
-        "expected a 3x3 matrix": [broken, "-o", tmp_path / "s3", "--intrinsics", tmp_path / "k.txt"],
     }
     for complaint, arguments in cases.items():
         result = sfm(*arguments)
@@ -106,3 +103,14 @@ def test_one_photo_is_not_enough(tmp_path: Path) -> None:
     result = sfm(EXAMPLES / "a.jpg", "-o", tmp_path / "scene")
     assert result.returncode == 1
     assert "two photos or more" in result.stderr
+
+
+@needs_examples
+def test_a_reconstruction_does_not_import_torchs_compiler(scene_folder: Path, tmp_path: Path) -> None:
+    """It takes seconds, in every process."""
+    program = (
+        "import sys; from mast3r_model import load_model; from mast3r_sfm import reconstruct;"
+        f"reconstruct([{str(EXAMPLES / 'a.jpg')!r}, {str(EXAMPLES / 'b.jpg')!r}], load_model(), size=224,"
+        f"cache={str(scene_folder / 'cache')!r}); assert 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

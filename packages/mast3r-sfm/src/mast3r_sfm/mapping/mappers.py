@@ -5,7 +5,6 @@ from __future__ import annotations
 from mast3r_sfm.scene import DroppedImage
 
 from .colmap_mapper import map_colmap
-from .dense_mapper import map_dense
 from .sparse_mapper import map_sparse
 from .task import MappingTask, Placement
 
@@ -26,5 +25,8 @@ def place_images(task: MappingTask) -> Placement:
     if mapper == "colmap" or mapper == "glomap":
         found = map_colmap(task, mapper, sorted(number for group in connected for number in group))
         return Placement(found.groups, (*dropped, *found.dropped))
-    place = {"sparse": map_sparse, "dense": map_dense}[mapper]
+    if mapper == "dense":
+        from .dense_mapper import map_dense as place  # roma brings torch's compiler, which takes seconds
+    else:
+        place = map_sparse
     return Placement(tuple(place(task, group, number) for number, group in enumerate(connected)), dropped)
