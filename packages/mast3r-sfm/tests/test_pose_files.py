@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from mast3r_model import InputError
 from mast3r_sfm import compare_cameras, read_cameras
+from mast3r_sfm.known_cameras import read_known_cameras
 
 
 def poses(count: int) -> np.ndarray:
@@ -86,3 +87,9 @@ def test_broken_files_are_named(tmp_path: Path, name: str, text: str, complaint:
         read_cameras(tmp_path)
     assert complaint in f"{error.value} {error.value.hint}"
     assert name in str(error.value)
+
+
+def test_a_matrix_of_another_shape_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "k.txt").write_text("1 2 3")
+    with pytest.raises(InputError, match="shape"):
+        read_known_cameras(tmp_path / "k.txt", None)
