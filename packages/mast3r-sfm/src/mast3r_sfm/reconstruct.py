@@ -18,17 +18,17 @@ from .known_cameras import KnownCameras, check_known, known_poses
 from .mapping import (
     MappingTask,
     Placement,
-    gather,
     join_groups,
     network_depth,
     place_images,
+    prepare_mapping,
     reconstruction_report,
 )
 from .options import ReconstructionOptions
 from .pairs import Pair
 from .photos import ImageSet, open_images
 from .points import automatic_confidence, confident_points
-from .predictions import Forecast, PredictionCache, predict_pairs
+from .predictions import Forecast, PredictionCache
 from .predictions.predict import Progress
 from .refinement import RefinementOptions, refine_scene
 from .report import StageLog
@@ -84,27 +84,17 @@ def reconstruct(
     store = PredictionCache(cache)
     with log.stage("pairs"):
         chosen = list(pairs) if pairs is not None else choose_pairs(images, model, store, options, progress)
-    with log.stage("predictions"):
-        predictions = predict_pairs(
-            model,
-            images,
-            chosen,
-            cache=store,
-            engine=options.engine,
-            options=options.prediction,
-            progress=progress,
-            on_forecast=on_forecast,
-        )
-    with log.stage("canonical views"):
-        gathered = gather(
-            images,
-            predictions,
-            subsample=options.prediction.matching.subsample or 8,
-            verify=options.verify,
-            matching_confidence=options.matching_confidence,
-            upstream_centers=options.solver == "adam",
-        )
-    task = MappingTask(images, predictions, gathered, known, options, log)
+    task = prepare_mapping(
+        images,
+        model,
+        chosen,
+        known=known,
+        cache=store,
+        options=options,
+        log=log,
+        progress=progress,
+        on_forecast=on_forecast,
+    )
     placement = place_images(task)
     if not placement.groups:
         reasons = "; ".join(sorted({f"{drop.name}: {drop.reason}" for drop in placement.dropped})[:3])

@@ -16,12 +16,12 @@ import numpy as np
 from mast3r_model import AsymmetricCroCo3DStereo, InputError
 from mast3r_sfm.choosing import choose_pairs
 from mast3r_sfm.known_cameras import KnownCameras
-from mast3r_sfm.mapping import MappingTask, Placement, gather, reconstruction_report
+from mast3r_sfm.mapping import MappingTask, Placement, prepare_mapping, reconstruction_report
 from mast3r_sfm.options import ReconstructionOptions
 from mast3r_sfm.pairs import Pair, pair_indices
 from mast3r_sfm.photos import ImageSet, open_images
 from mast3r_sfm.points import automatic_confidence, confident_points
-from mast3r_sfm.predictions import Forecast, PredictionCache, predict_pairs
+from mast3r_sfm.predictions import Forecast, PredictionCache
 from mast3r_sfm.predictions.predict import Progress
 from mast3r_sfm.report import StageLog
 from mast3r_sfm.scene import DroppedImage, PointCloud, Scene, SceneImage
@@ -91,25 +91,17 @@ def extend_scene(
         else:
             chosen = _pairs_by_name(images, lambda them: choose_pairs(them, model, store, options, progress))
         chosen = [pair for pair in chosen if max(pair) >= joined.old]
-    with log.stage("predictions"):
-        predictions = predict_pairs(
-            model,
-            images,
-            chosen,
-            cache=store,
-            engine=options.engine,
-            options=options.prediction,
-            progress=progress,
-            on_forecast=on_forecast,
-        )
-    with log.stage("canonical views"):
-        gathered = gather(
-            images,
-            predictions,
-            subsample=options.prediction.matching.subsample or 8,
-            verify=options.verify,
-        )
-    task = MappingTask(images, predictions, gathered, known, options, log)
+    task = prepare_mapping(
+        images,
+        model,
+        chosen,
+        known=known,
+        cache=store,
+        options=options,
+        log=log,
+        progress=progress,
+        on_forecast=on_forecast,
+    )
     additions = place_new(task, joined)
     return _with_additions(task, joined, additions)
 

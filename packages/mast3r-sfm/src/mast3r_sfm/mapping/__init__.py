@@ -4,6 +4,7 @@ from .gathering import Gathered as Gathered
 from .gathering import gather as gather
 from .joining import join_groups as join_groups
 from .mappers import place_images as place_images
+from .prepare import prepare_mapping as prepare_mapping
 from .record import reconstruction_report as reconstruction_report
 from .sparse_mapper import alignment_report as alignment_report
 from .sparse_mapper import map_sparse as map_sparse
@@ -25,5 +26,6 @@ __all__ = [
     "network_depth",
     "place_images",
     "placed_image",
+    "prepare_mapping",
     "reconstruction_report",
 ]
