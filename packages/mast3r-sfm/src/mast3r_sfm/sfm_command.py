@@ -50,7 +50,7 @@ def run_sfm(context: CommandContext, request: SfmRequest, model_options: ModelOp
         "cache": request.cache_folder,
         "options": options,
         "progress": context.progress,
-        "on_forecast": lambda ahead: context.note(f"ahead: {ahead}"),
+        "on_forecast": lambda ahead: context.note(f"ahead: {ahead}") if ahead.pairs else None,
     }
     with context.timed("reconstruct"), _resumable(context, request.cache_folder):
         if old is None:
