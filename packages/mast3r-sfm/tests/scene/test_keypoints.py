@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pycolmap
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 from mast3r_match import Correspondences
 from mast3r_model import ImageTransform, InputError
+from mast3r_sfm.colmap.cameras import FOCAL_GUESS
 from mast3r_sfm.keypoints import colmap_keypoints, keypoint_graph
 
 Golden = dict[str, np.ndarray]
@@ -125,3 +128,29 @@ def test_tracks_are_what_union_find_gives(seed: int, images: int, rows: int) -> 
     labels = graph.tracks()
     assert len(np.unique(labels)) == len(np.unique(roots))
     assert len({(int(a), int(b)) for a, b in zip(labels, roots, strict=True)}) == len(np.unique(roots))
+
+
+def test_cameras_for_colmap_are_upstreams_with_the_crop_that_it_forgot(
+    golden: Golden, goldens: Callable[[str], Path]
+) -> None:
+    """Focal lengths and poses are equal; the principal point also moves by the crop (spec 30 section 11.2)."""
+    recorded = json.loads(goldens("sfm/colmap/colmap_export.json").read_text())["export_images"]
+    (calibrated,) = [run for run in recorded if (run["model"], run["focals"]) == ("PINHOLE", "K")]
+    (guessed,) = [run for run in recorded if (run["model"], run["focals"]) == ("SIMPLE_PINHOLE", "none")]
+    for image, transform in enumerate(golden_transforms(golden)):
+        ours = transform.intrinsics_to_original(golden["ei_K"][image].astype(np.float64))
+        _, width, height, (fx, fy, cx, cy), is_prior = calibrated["cameras"][image]
+        assert (height, width) == transform.original_shape
+        assert is_prior
+        np.testing.assert_allclose([ours[0, 0], ours[1, 1]], [fx, fy])
+        to_orig = golden["to_orig"][image]
+        half_pixel = to_orig[[0, 1], [0, 1]] / 2 - 0.5
+        np.testing.assert_allclose(ours[:2, 2] - np.array([cx, cy]), to_orig[:2, 2] + half_pixel, atol=1e-9)
+        # Upstream scales its guess, which is in the photo's pixels already, once more.
+        recorded_guess = guessed["cameras"][image][3][0] / to_orig[0, 0]
+        assert recorded_guess == pytest.approx(FOCAL_GUESS * max(width, height))
+        _, _, (w, x, y, z), translation = calibrated["images"][image]
+        rigid = pycolmap.Rigid3d(golden["ei_w2c"][image][:3].astype(np.float64))
+        turn = np.array([x, y, z, w])
+        assert abs(rigid.rotation.quat @ turn) == pytest.approx(1, abs=1e-6)
+        np.testing.assert_allclose(rigid.translation, translation, atol=1e-6)
