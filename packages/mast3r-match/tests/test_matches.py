@@ -196,3 +196,33 @@ def test_picture_says_how_many() -> None:
     inliers = matches.scores > 1.5
     figure = draw_matches(matches, *photos, inliers=inliers)
     assert figure.texts[0].get_text() == f"é a.jpg – b.jpg: 60 matches, {inliers.sum()} inliers"
+
+
+def test_matches_that_opencv_gives_up_on_have_no_geometry() -> None:
+    """OpenCV raises on these; found by chance among a thousand sets of random matches."""
+    keypoints0 = [
+        [139, 83],
+        [142, 20],
+        [64, 99],
+        [78, 49],
+        [122, 11],
+        [134, 87],
+        [119, 90],
+        [145, 50],
+        [108, 38],
+    ]
+    keypoints1 = [
+        [136, 83],
+        [145, 20],
+        [67, 99],
+        [77, 49],
+        [125, 11],
+        [131, 87],
+        [122, 90],
+        [144, 50],
+        [107, 38],
+    ]
+    matches = Matches(np.array(keypoints0), np.array(keypoints1), np.ones(len(keypoints0)))
+    found = verify_matches(matches, "fundamental", threshold=1.5)
+    assert found.matrix is None or found.matrix.shape == (3, 3)
+    assert found.inliers.shape == (len(matches),)

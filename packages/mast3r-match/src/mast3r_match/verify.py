@@ -63,23 +63,29 @@ def verify_matches(
     points0, points1 = matches.keypoints0.astype(np.float64), matches.keypoints1.astype(np.float64)
     threshold *= _photo_pixels(matches)
     cv2.setRNGSeed(seed)
-    if model == "fundamental":
-        matrix, mask = cv2.findFundamentalMat(
-            points0, points1, cv2.USAC_MAGSAC, threshold, CONFIDENCE, MAX_ITERATIONS
-        )
-    else:
-        assert intrinsics0 is not None
-        assert intrinsics1 is not None
-        focal = np.mean([intrinsics0[0, 0], intrinsics0[1, 1], intrinsics1[0, 0], intrinsics1[1, 1]])
-        matrix, mask = cv2.findEssentialMat(
-            normalized(points0, intrinsics0),
-            normalized(points1, intrinsics1),
-            np.eye(3),
-            method=cv2.USAC_MAGSAC,
-            prob=CONFIDENCE,
-            threshold=threshold / float(focal),
-            maxIters=MAX_ITERATIONS,
-        )
+    try:
+        if model == "fundamental":
+            matrix, mask = cv2.findFundamentalMat(
+                points0, points1, cv2.USAC_MAGSAC, threshold, CONFIDENCE, MAX_ITERATIONS
+            )
+        else:
+            assert intrinsics0 is not None
+            assert intrinsics1 is not None
+            focal = np.mean([intrinsics0[0, 0], intrinsics0[1, 1], intrinsics1[0, 0], intrinsics1[1, 1]])
+            matrix, mask = cv2.findEssentialMat(
+                normalized(points0, intrinsics0),
+                normalized(points1, intrinsics1),
+                np.eye(3),
+                method=cv2.USAC_MAGSAC,
+                prob=CONFIDENCE,
+                threshold=threshold / float(focal),
+                maxIters=MAX_ITERATIONS,
+            )
+    except cv2.error as error:
+        # OpenCV's way to say of some degenerate matches that no sample of them gave a model.
+        if "model.empty()" not in str(error):
+            raise
+        matrix = None
     if matrix is None or matrix.shape != (3, 3):
         return Verification(np.zeros(len(matches), dtype=bool), None)
     return Verification(mask.ravel().astype(bool), matrix)
