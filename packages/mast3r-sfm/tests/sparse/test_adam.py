@@ -108,7 +108,9 @@ def replay(scene: Any, tag: str) -> None:
         assert float(stage.losses[-1]) <= golden["last"] * (1 + tolerance)
 
 
-@pytest.mark.parametrize(("name", "tag"), [("shared", "shared"), ("noisy", "thrall")])
+@pytest.mark.parametrize(
+    ("name", "tag"), [("shared", "shared"), pytest.param("noisy", "thrall", marks=pytest.mark.slow)]
+)
 def test_short_replay_equals_the_golden(golden_scene: GoldenScenes, name: str, tag: str) -> None:
     replay(golden_scene(name), tag)
 
