@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from mast3r_model import ImageTransform, InputError
 
@@ -162,6 +162,19 @@ class Tracks:
         """Number of tracks."""
         return len(self.positions)
 
+    def of_images(self, chosen: Bool[np.ndarray, " n"]) -> Tracks:
+        """What some of the scene's images see, and only that; `image` counts among those then."""
+        own = chosen[self.image]
+        numbers, track = np.unique(self.track[own], return_inverse=True)
+        return Tracks(
+            self.positions[numbers],
+            self.colors[numbers],
+            track,
+            (np.cumsum(chosen) - 1)[self.image[own]],
+            self.xy[own],
+            self.reprojection_error[own],
+        )
+
     @classmethod
     def empty(cls) -> Tracks:
         """No track."""
@@ -270,25 +283,14 @@ class Scene:
 
     def _component(self, number: int) -> Scene:
         chosen = np.array([image.component == number for image in self.images])
-        new_index = np.cumsum(chosen) - 1
-        points, tracks = self.points, self.tracks
-        near = points.components == number
-        observed = chosen[tracks.image]
-        kept, track = np.unique(tracks.track[observed], return_inverse=True)
+        points, near = self.points, self.points.components == number
         return replace(
             self,
             images=tuple(image for image in self.images if image.component == number),
             points=PointCloud(
                 points.positions[near], points.colors[near], points.confidence[near], points.components[near]
             ),
-            tracks=Tracks(
-                tracks.positions[kept],
-                tracks.colors[kept],
-                track,
-                new_index[tracks.image[observed]],
-                tracks.xy[observed],
-                tracks.reprojection_error[observed],
-            ),
+            tracks=self.tracks.of_images(chosen),
         )
 
     def cameras(self) -> PosedCameras:

@@ -245,20 +245,6 @@ def _finished(
     )
 
 
-def tracks_of_images(tracks: Tracks, chosen: Bool[np.ndarray, " n"]) -> Tracks:
-    """What some images see of tracks; `Tracks.image` counts among those images then."""
-    own = chosen[tracks.image]
-    numbers, track = np.unique(tracks.track[own], return_inverse=True)
-    return Tracks(
-        tracks.positions[numbers],
-        tracks.colors[numbers],
-        track,
-        (np.cumsum(chosen) - 1)[tracks.image[own]],
-        tracks.xy[own],
-        tracks.reprojection_error[own],
-    )
-
-
 def join_tracks(parts: Sequence[tuple[Tracks, Sequence[int]]]) -> Tracks:
     """Tracks of several groups of images as one.
 

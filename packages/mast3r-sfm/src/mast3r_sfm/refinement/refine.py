@@ -12,7 +12,7 @@ from jaxtyping import Bool
 from mast3r_model import Mast3rError
 from mast3r_sfm.known_cameras import KnownCameras
 from mast3r_sfm.scene import Scene, SceneImage, Tracks
-from mast3r_sfm.tracks import join_tracks, tracks_of_images
+from mast3r_sfm.tracks import join_tracks
 
 from .adjusted import FixedCameras, adjusted_cameras
 from .bundle import Bundle
@@ -74,7 +74,7 @@ def _refine_once(
         chosen = np.array([image.component == component for image in scene.images])
         bundle = Bundle.of(
             [image for image in scene.images if image.component == component],
-            tracks_of_images(scene.tracks, chosen),
+            scene.tracks.of_images(chosen),
             shared_intrinsics=shared_intrinsics,
         )
         fixed = FixedCameras.of(bundle.images, known)
