@@ -63,6 +63,18 @@ def test_cameras_are_found(images: ImageSet, truth: PosedCameras, mapped: Colmap
     assert np.median(error) < 1.5  # a network pixel is two of the photo, and matches are rounded
 
 
+def test_points_have_the_photos_colours(images: ImageSet, mapped: ColmapGroup) -> None:
+    tracks = mapped.tracks
+    single = np.zeros((len(tracks), 3))
+    for place, number in enumerate(mapped.numbers):
+        own = tracks.image == place
+        x, y = images[number].transform.points_to_network(tracks.xy[own]).round().astype(int).T
+        np.add.at(single, tracks.track[own], images[number].pixels[y, x])
+    mean = single / np.bincount(tracks.track)[:, None]
+    np.testing.assert_allclose(tracks.colors, mean, atol=0.51)
+    assert tracks.colors.any()
+
+
 @pytest.mark.parametrize("mapper", ["colmap", "glomap"])
 def test_unknown_intrinsics_start_from_a_guess(
     images: ImageSet, matched: Any, truth: PosedCameras, mapper: Any

@@ -23,6 +23,7 @@ from mast3r_sfm.photos import ImageSet, SourceImage
 from mast3r_sfm.scene import DroppedImage, Tracks
 
 from .cameras import FOCAL_GUESS
+from .colors import color_points
 from .database import MappingImage, write_database
 from .mapping import Mapper, run_mapper, triangulate_known_poses, verify_geometry
 from .models import reconstruction_cameras, reconstruction_tracks, write_reconstruction
@@ -229,6 +230,7 @@ def _group(images: ImageSet, model: pycolmap.Reconstruction, free: np.ndarray) -
         for number, row in zip(numbers, rows, strict=True)
     ]
     names = [images.names[number] for number in numbers]
+    color_points(model, images, in_network_pixels=True)
     tracks = _in_original_pixels(images, numbers, reconstruction_tracks(model, names))
     return ColmapGroup(tuple(numbers), np.array(intrinsics), cameras.cam2world[rows], tracks)
 
