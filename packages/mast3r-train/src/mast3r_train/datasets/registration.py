@@ -11,4 +11,7 @@ DATASETS: Mapping[str, str] = {
     "SyntheticScenes": "mast3r_train.datasets.synthetic:SyntheticScenes",
 }
 
-TRANSFORMS: Mapping[str, str] = {}
+TRANSFORMS: Mapping[str, str] = {
+    "ImgNorm": "mast3r_train.transforms:ImgNorm",
+    "ColorJitter": "mast3r_train.transforms:ColorJitter",
+}
