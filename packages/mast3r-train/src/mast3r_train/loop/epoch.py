@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from mast3r_train.loop.learner import BatchLoss, Criterion, Learner, batch_loss
+from mast3r_train.loop.learner import BatchLoss, Criterion, Learner, StepLoss, batch_loss
 from mast3r_train.loop.loading import Batch
 from mast3r_train.loop.meters import Meters
 from mast3r_train.loop.nan_guard import NotFinite, NotFiniteError
@@ -107,6 +107,7 @@ def train_one_epoch(
     ranks: Ranks | None = None,
     start: EpochPosition | None = None,
     observer: TrainObserver | None = None,
+    step_loss: StepLoss = batch_loss,
 ) -> dict[str, float] | None:
     """Train on every batch of an epoch once.
 
@@ -114,6 +115,7 @@ def train_one_epoch(
 
     Args:
         start: go on from here, not from the epoch's first batch.
+        step_loss: forward pass and loss of a micro-batch.
 
     Returns:
         The epoch's averages by name, over all ranks; None if the observer stopped it.
@@ -131,7 +133,7 @@ def train_one_epoch(
     for step, batch in enumerate(batches.epoch(epoch, first=first), start=first):
         if step % learner.accum_iter == 0:
             lr = schedule.apply(learner.optimizer, epoch + step / steps)
-        result = batch_loss(learner.model, criterion, batch, learner.precision)
+        result = step_loss(learner.model, criterion, batch, learner.precision)
         if not ranks.all_true(math.isfinite(result.value)):
             raise NotFiniteError(_what_happened("loss", epoch, step, lr, result), batch)
         learner.backward(result)

@@ -88,7 +88,15 @@ def batch_loss(model: nn.Module, criterion: Criterion, batch: Batch, precision: 
     view1, view2 = symmetrize_batch(*(view_to_device(view, precision.device) for view in batch))
     with precision.autocast():
         pred1, pred2 = model(view1, view2)
-    loss, details = criterion(view1, view2, pred1, pred2)
+    return measured(*criterion(view1, view2, pred1, pred2))
+
+
+StepLoss = Callable[[nn.Module, Criterion, Batch, Precision], BatchLoss]
+"""What a micro-step computes: :func:`batch_loss`, or another task's own."""
+
+
+def measured(loss: Tensor, details: Mapping[str, Any]) -> BatchLoss:
+    """The scalar loss and its parts with their values; waits for the device once."""
     numbers = _numbers({"loss": loss, **details})
     value = numbers.pop("loss")
     return BatchLoss(loss, value, numbers)

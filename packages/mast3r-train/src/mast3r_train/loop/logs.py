@@ -37,12 +37,21 @@ class RunLog:
         folder: the run's output folder.
         print_freq: micro-steps between lines.
         accum_iter: micro-steps per update.
+        board_names: other names of quantities in TensorBoard, such as ``{"train_lr": "lr"}``.
     """
 
-    def __init__(self, folder: Path, *, print_freq: int, accum_iter: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        print_freq: int,
+        accum_iter: int,
+        board_names: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         self.print_freq = print_freq
         self.accum_iter = accum_iter
+        self._board_names = board_names or {}
         self._board: SummaryWriter | None = None
         self._since = time.monotonic()
         self._pairs = 0
@@ -113,7 +122,7 @@ class RunLog:
         if self._board is None:
             return
         for name, value in values.items():
-            self._board.add_scalar(name, value, step)
+            self._board.add_scalar(self._board_names.get(name, name), value, step)
         self._board.flush()
 
 

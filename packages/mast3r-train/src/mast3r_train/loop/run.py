@@ -54,6 +54,19 @@ class RunActions(Protocol):
         """Write the log line of an epoch index: the epoch just trained and the evaluations after it."""
 
 
+class Walk(Protocol):
+    """A whole training as a sequence of actions, as :func:`run_epochs` with its plan."""
+
+    def __call__(
+        self,
+        actions: RunActions,
+        *,
+        start_epoch: int,
+        best_so_far: float,
+        position: EpochPosition | None,
+    ) -> bool: ...
+
+
 def run_epochs(
     plan: EpochPlan,
     actions: RunActions,

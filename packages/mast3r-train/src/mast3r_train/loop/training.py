@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -34,13 +35,13 @@ from mast3r_train.loop.checkpointing import (
 )
 from mast3r_train.loop.epoch import EpochPosition, StepReport, evaluate_one_epoch, train_one_epoch
 from mast3r_train.loop.interruption import StopRequest
-from mast3r_train.loop.learner import Criterion, Learner, batch_loss
+from mast3r_train.loop.learner import Criterion, Learner, StepLoss, batch_loss
 from mast3r_train.loop.loading import PairLoader
 from mast3r_train.loop.logs import RunLog
 from mast3r_train.loop.nan_guard import NotFiniteError, keep_evidence
 from mast3r_train.loop.optimizer import make_optimizer
 from mast3r_train.loop.ranks import Ranks, ranks_of_environment
-from mast3r_train.loop.run import EpochPlan, Stats, run_epochs
+from mast3r_train.loop.run import EpochPlan, Stats, Walk, run_epochs
 from mast3r_train.loop.schedule import CosineSchedule
 
 LOGGER = logging.getLogger("mast3r.train")
@@ -75,6 +76,10 @@ class TrainingParts:
         test_loaders: test batches by name.
         train_criterion: training loss.
         test_criterion: test loss.
+        step_loss: forward pass and loss of a micro-batch of training.
+        walk: the order of epochs, checkpoints and log lines; None: the settings' (:func:`run_epochs`).
+        args: the settings that checkpoints store, by name; None: those of the run.
+        board_names: names in TensorBoard that are not the loop's.
     """
 
     learner: Learner
@@ -82,6 +87,10 @@ class TrainingParts:
     test_loaders: Mapping[str, PairLoader]
     train_criterion: Criterion
     test_criterion: Criterion
+    step_loss: StepLoss = batch_loss
+    walk: Walk | None = None
+    args: Mapping[str, Any] | None = None
+    board_names: Mapping[str, str] = field(default_factory=dict)
 
 
 def train(
@@ -89,12 +98,14 @@ def train(
     *,
     stop: StopRequest | None = None,
     on_step: Callable[[StepReport], None] | None = None,
+    build: Callable[[TrainConfig, Ranks], TrainingParts] | None = None,
 ) -> TrainingResult:
     """Train a model, or go on with training it if the output folder holds ``checkpoint-last.pth``.
 
     Args:
         stop: asks for an early stop; default: after ``config.max_minutes``.
         on_step: called after each micro-step, for a progress display.
+        build: makes what the run consists of; default: :func:`build_parts`.
 
     Raises:
         Mast3rError: an expression cannot be built, a file cannot be read or written.
@@ -105,7 +116,7 @@ def train(
         ranks = ranks_of_environment()
         if not config.dry_run:
             _check_folder(Path(config.output_dir))
-        parts = build_parts(config, ranks)
+        parts = (build or build_parts)(config, ranks)
         if config.dry_run:
             return dry_run(parts)
         return run_training(config, parts, stop=stop, on_step=on_step)
@@ -183,11 +194,16 @@ def run_training(
         resumed = load_checkpoint(last, parts.learner)
         LOGGER.info("going on from %s: epoch %d%s", last, resumed.start_epoch, _place(resumed.position))
     plan = EpochPlan(config.epochs, config.eval_freq, config.save_freq, config.keep_freq, config.best_on)
-    with RunLog(folder, print_freq=config.print_freq, accum_iter=config.accum_iter) as log:
+    walk = parts.walk or partial(run_epochs, plan)
+    with RunLog(
+        folder,
+        print_freq=config.print_freq,
+        accum_iter=config.accum_iter,
+        board_names=parts.board_names,
+    ) as log:
         run = _Run(config, parts, folder, log, stop or StopRequest(), ranks, resumed, on_step)
         try:
-            completed = run_epochs(
-                plan,
+            completed = walk(
                 run,
                 start_epoch=resumed.start_epoch,
                 best_so_far=resumed.best_so_far,
@@ -220,7 +236,7 @@ def dry_run(parts: TrainingParts) -> TrainingResult:
     learner.optimizer.zero_grad(set_to_none=True)
     pairs = 0
     for batch in islice(parts.train_loader.epoch(0), learner.accum_iter):
-        result = batch_loss(learner.model, parts.train_criterion, batch, learner.precision)
+        result = parts.step_loss(learner.model, parts.train_criterion, batch, learner.precision)
         learner.backward(result)
         pairs += len(batch[0]["img"])
         LOGGER.info("train: loss %.4f, image %s", result.value, tuple(batch[0]["img"].shape))
@@ -254,6 +270,7 @@ class _Run:
         self.pairs_seen = self.resumed.pairs_seen
         self.best_so_far = self.resumed.best_so_far
         self.test_names = list(self.parts.test_loaders)
+        self._args = self.config.to_dict() if self.parts.args is None else self.parts.args
         self.schedule = CosineSchedule(
             self.config.peak_lr(self.ranks.world_size),
             self.config.min_lr,
@@ -291,6 +308,7 @@ class _Run:
             ranks=self.ranks,
             start=start,
             observer=self,
+            step_loss=self.parts.step_loss,
         )
 
     def evaluate(self, name: str, epoch: int) -> Stats:
@@ -308,7 +326,7 @@ class _Run:
             save_checkpoint(
                 checkpoint_path(self.folder, name),
                 self.parts.learner,
-                args=self.config.to_dict(),
+                args=self._args,
                 epoch=epoch,
                 best_so_far=best_so_far,
                 pairs_seen=self.pairs_seen,
@@ -321,7 +339,7 @@ class _Run:
         self.final_checkpoint = save_final(
             self.folder,
             self.parts.learner,
-            args=self.config.to_dict(),
+            args=self._args,
             epochs=epoch,
             best_so_far=best_so_far,
         )
