@@ -42,6 +42,11 @@ class TrainConfig:
     num_workers: int = _setting(
         8, "processes that load data; 0 loads in the training process", section="Data"
     )
+    max_skipped: int = _setting(
+        100,
+        "samples of an epoch that may be unreadable and are replaced by others; 0 = none",
+        section="Data",
+    )
     fixed_test_subset: bool = _setting(
         False,
         "test on the same samples after every epoch (upstream: N @ X changes with the epoch)",
@@ -129,7 +134,8 @@ class TrainConfig:
         )
         for name in ("batch_size", "epochs", "accum_iter", "print_freq"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("num_workers", "eval_freq", "save_freq", "keep_freq", "warmup_epochs", "save_minutes"):
+        counts = ("num_workers", "max_skipped", "eval_freq", "save_freq", "keep_freq")
+        for name in (*counts, "warmup_epochs", "save_minutes"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         for name in ("blr", "min_lr", "weight_decay"):
             value = getattr(self, name)

@@ -38,12 +38,14 @@ class EpochPosition:
         step: micro-batches of it that are done.
         steps: micro-batches that it has.
         meters: sums and counts of the epoch's meters so far.
+        skipped: samples that this process had to replace so far.
     """
 
     epoch: int
     step: int
     steps: int
     meters: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    skipped: int = 0
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from mast3r_model import ConfigError, Mast3rError
 from mast3r_train.batches import collate
 from mast3r_train.datasets.sampler import BatchedRandomSampler
 from mast3r_train.loop.ranks import Ranks
+from mast3r_train.loop.skipping import Skip, SkipLog, sample_or_another
 
 Item = tuple[int, int]
 """(sample index, resolution index)"""
@@ -44,27 +45,41 @@ class _Request:
     seed: int
 
 
-class _BatchSource(Dataset["Batch | Mast3rError"]):
+class _MadeBatch(NamedTuple):
+    """A batch as it comes from a worker; a tuple, so that pinning its memory reaches the tensors."""
+
+    view1: dict[str, Any]
+    view2: dict[str, Any]
+    skipped: tuple[Skip, ...]
+
+
+class _BatchSource(Dataset["_MadeBatch | Mast3rError"]):
     """Makes the batch of a request, in a worker or in the training process; or says why it cannot."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, request: _Request) -> Batch | Mast3rError:
+    def __getitem__(self, request: _Request) -> _MadeBatch | Mast3rError:
         # Transforms draw from torch's global generator. With a seed per batch they draw the same in any
         # worker, after any resume, and the training process' own stream is left alone.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(request.seed)
+            skipped: list[Skip] = []
             try:
-                return make_batch(self.dataset, request.items)
+                view1, view2 = make_batch(self.dataset, request.items, skipped=skipped)
+                return _MadeBatch(view1, view2, tuple(skipped))
             except Mast3rError as error:
                 return error  # raised by a worker, it would reach the user with the worker's traceback
 
 
-def make_batch(dataset: Any, items: Sequence[Item]) -> Batch:
+def make_batch(dataset: Any, items: Sequence[Item], *, skipped: list[Skip] | None = None) -> Batch:
     """The collated views of these samples; parts of a sum that can, make theirs at once.
 
     The samples of one part stay together, so the order is that of ``items`` only within a part.
+
+    Args:
+        skipped: with a list, samples that cannot be made are replaced by others of their part, and noted
+            there; None: the first one's `SampleError` is raised.
     """
     by_part: dict[int, tuple[Any, list[Item]]] = {}
     for item in items:
@@ -75,7 +90,11 @@ def make_batch(dataset: Any, items: Sequence[Item]) -> Batch:
         if isinstance(part, BatchedDataset):
             batches.append(part.batch(own_items))
         else:
-            view1, view2 = collate([part[item] for item in own_items])
+            if skipped is None:
+                samples = [part[item] for item in own_items]
+            else:
+                samples = [sample_or_another(part, item, skipped) for item in own_items]
+            view1, view2 = collate(samples)
             batches.append((view1, view2))
     if len(batches) == 1:
         return batches[0]
@@ -108,6 +127,7 @@ class PairLoader:
             else in order, all samples, the dataset's only resolution (tests).
         ranks: the processes that share the dataset.
         fixed_epoch: tell the dataset this epoch, whatever it is.
+        skips: counts and names samples that cannot be made; default: a new one with the usual limit.
 
     Raises:
         ConfigError: the dataset is too small for one batch, or a test set has several resolutions.
@@ -124,6 +144,7 @@ class PairLoader:
         ranks: Ranks | None = None,
         pin_memory: bool = False,
         fixed_epoch: int | None = None,
+        skips: SkipLog | None = None,
     ) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
@@ -133,6 +154,7 @@ class PairLoader:
         self.ranks = ranks or Ranks()
         self.pin_memory = pin_memory
         self.fixed_epoch = fixed_epoch
+        self.skips = skips or SkipLog("train" if shuffle else "test")
         resolutions = len(getattr(dataset, "resolutions", (None,)))
         if not shuffle and resolutions > 1:
             raise ConfigError(
@@ -158,7 +180,7 @@ class PairLoader:
         """Batches ``first``, ``first + 1``, ... of an epoch, so that one begun before can go on.
 
         Raises:
-            Mast3rError: a sample cannot be made; the error is the dataset's.
+            Mast3rError: a batch cannot be made, and the error is the dataset's; or too many samples cannot.
         """
         told = epoch if self.fixed_epoch is None else self.fixed_epoch
         if hasattr(self.dataset, "set_epoch"):
@@ -169,7 +191,7 @@ class PairLoader:
         ]
         # Its own generator, because a DataLoader otherwise takes a number out of the global stream. Workers
         # are started anew each epoch, so that set_epoch reaches them.
-        loader: DataLoader[Batch | Mast3rError] = DataLoader(
+        loader: DataLoader[_MadeBatch | Mast3rError] = DataLoader(
             _BatchSource(self.dataset),
             sampler=requests[first:],
             batch_size=None,
@@ -179,10 +201,11 @@ class PairLoader:
             generator=torch.Generator().manual_seed(self.seed),
             worker_init_fn=_leave_signals_to_parent,
         )
-        for batch in loader:
-            if isinstance(batch, Mast3rError):
-                raise batch
-            yield batch
+        for made in loader:
+            if isinstance(made, Mast3rError):
+                raise made
+            self.skips.note(made.skipped)
+            yield made.view1, made.view2
 
     def _batches(self, epoch: int) -> list[tuple[Item, ...]]:
         if self.shuffle:

@@ -8,7 +8,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -43,6 +43,7 @@ from mast3r_train.loop.optimizer import make_optimizer
 from mast3r_train.loop.ranks import Ranks, ranks_of_environment
 from mast3r_train.loop.run import EpochPlan, Stats, Walk, run_epochs
 from mast3r_train.loop.schedule import CosineSchedule
+from mast3r_train.loop.skipping import SKIPPED_NAME, SkipLog
 
 LOGGER = logging.getLogger("mast3r.train")
 
@@ -137,10 +138,18 @@ def build_parts(config: TrainConfig, ranks: Ranks) -> TrainingParts:
         "ranks": ranks,
         "pin_memory": precision.device.type == "cuda",
     }
-    train_loader = PairLoader(build_dataset(config.train_dataset), shuffle=True, **loading)
+    skip_file = None if config.dry_run else Path(config.output_dir) / SKIPPED_NAME
+    noting: dict[str, Any] = {"limit": config.max_skipped, "file": skip_file, "rank": ranks.rank}
+    train_loader = PairLoader(
+        build_dataset(config.train_dataset), shuffle=True, skips=SkipLog("train", **noting), **loading
+    )
     test_loaders = {
         name: PairLoader(
-            dataset, shuffle=False, fixed_epoch=0 if config.fixed_test_subset else None, **loading
+            dataset,
+            shuffle=False,
+            fixed_epoch=0 if config.fixed_test_subset else None,
+            skips=SkipLog(name, **noting),
+            **loading,
         )
         for name, dataset in build_test_sets(config.test_dataset).items()
     }
@@ -299,7 +308,9 @@ class _Run:
         return position
 
     def train(self, epoch: int, start: EpochPosition | None) -> Stats | None:
-        return train_one_epoch(
+        skips = self.parts.train_loader.skips
+        skips.begin(epoch, already=start.skipped if start and self.ranks.is_main else 0)
+        stats = train_one_epoch(
             self.parts.learner,
             self.parts.train_criterion,
             self.parts.train_loader,
@@ -310,15 +321,19 @@ class _Run:
             observer=self,
             step_loss=self.parts.step_loss,
         )
+        return None if stats is None else {**stats, "skipped": skips.total(self.ranks)}
 
     def evaluate(self, name: str, epoch: int) -> Stats:
-        return evaluate_one_epoch(
+        skips = self.parts.test_loaders[name].skips
+        skips.begin(epoch)
+        stats = evaluate_one_epoch(
             self.parts.learner,
             self.parts.test_criterion,
             self.parts.test_loaders[name],
             epoch=epoch,
             ranks=self.ranks,
         )
+        return {**stats, "skipped": skips.total(self.ranks)}
 
     def save(self, name: str, epoch: int, best_so_far: float, position: EpochPosition | None = None) -> None:
         self.best_so_far = best_so_far
@@ -359,6 +374,7 @@ class _Run:
         minutes = (time.monotonic() - self._last_saved) / 60
         stopping = self.stop.is_due
         if stopping or 0 < self.config.save_minutes <= minutes:
+            position = replace(position, skipped=self.parts.train_loader.skips.count)
             self.save("last", position.epoch - 1, self.best_so_far, position)
         return stopping
 
