@@ -125,32 +125,10 @@ def train(
 
 def build_parts(config: TrainConfig, ranks: Ranks) -> TrainingParts:
     """Build data, model, losses and optimizer from the settings, in upstream's order (spec 40 9.1)."""
-    precision = resolve_precision(config.device, _AMP_DTYPES[config.amp])  # type: ignore[arg-type]
-    random.seed(config.seed + ranks.rank)
-    torch.manual_seed(config.seed + ranks.rank)
-    np.random.seed(config.seed + ranks.rank)
-    torch.backends.cudnn.benchmark = not config.disable_cudnn_benchmark
-    torch.set_float32_matmul_precision("high")
-    loading: dict[str, Any] = {
-        "batch_size": config.batch_size,
-        "num_workers": config.num_workers,
-        "seed": config.seed,
-        "ranks": ranks,
-        "pin_memory": precision.device.type == "cuda",
-    }
-    skip_file = None if config.dry_run else Path(config.output_dir) / SKIPPED_NAME
-    noting: dict[str, Any] = {"limit": config.max_skipped, "file": skip_file, "rank": ranks.rank}
-    train_loader = PairLoader(
-        build_dataset(config.train_dataset), shuffle=True, skips=SkipLog("train", **noting), **loading
-    )
+    precision = prepare_torch(config, ranks)
+    train_loader = make_loader(config, build_dataset(config.train_dataset), precision, ranks)
     test_loaders = {
-        name: PairLoader(
-            dataset,
-            shuffle=False,
-            fixed_epoch=0 if config.fixed_test_subset else None,
-            skips=SkipLog(name, **noting),
-            **loading,
-        )
+        name: make_loader(config, dataset, precision, ranks, test_name=name)
         for name, dataset in build_test_sets(config.test_dataset).items()
     }
     if config.best_on not in ("any", "mean", *test_loaders):
@@ -165,6 +143,35 @@ def build_parts(config: TrainConfig, ranks: Ranks) -> TrainingParts:
         test_loaders=test_loaders,
         train_criterion=train_criterion,
         test_criterion=build_criterion(config.test_criterion) if config.test_criterion else train_criterion,
+    )
+
+
+def prepare_torch(config: TrainConfig, ranks: Ranks) -> Precision:
+    """Set the seeds and torch's switches, before anything is built; returns device and dtype."""
+    precision = resolve_precision(config.device, _AMP_DTYPES[config.amp])  # type: ignore[arg-type]
+    random.seed(config.seed + ranks.rank)
+    torch.manual_seed(config.seed + ranks.rank)
+    np.random.seed(config.seed + ranks.rank)
+    torch.backends.cudnn.benchmark = not config.disable_cudnn_benchmark
+    torch.set_float32_matmul_precision("high")
+    return precision
+
+
+def make_loader(
+    config: TrainConfig, dataset: Any, precision: Precision, ranks: Ranks, *, test_name: str | None = None
+) -> PairLoader:
+    """The loader of the training set, or of the test set of that name."""
+    skip_file = None if config.dry_run else Path(config.output_dir) / SKIPPED_NAME
+    return PairLoader(
+        dataset,
+        batch_size=config.batch_size,
+        num_workers=config.num_workers,
+        seed=config.seed,
+        shuffle=test_name is None,
+        ranks=ranks,
+        pin_memory=precision.device.type == "cuda",
+        fixed_epoch=0 if test_name is not None and config.fixed_test_subset else None,
+        skips=SkipLog(test_name or "train", limit=config.max_skipped, file=skip_file, rank=ranks.rank),
     )
 
 
