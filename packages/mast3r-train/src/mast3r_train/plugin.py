@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mast3r_model import CommandSpec, hookimpl
-from mast3r_train.datasets.registration import DATASETS, TRANSFORMS
+from mast3r_train.datasets.registration import DATASETS, PREPROCESSORS, TRANSFORMS
 from mast3r_train.losses.registration import LOSSES
 
 
@@ -22,6 +22,12 @@ def mast3r_transforms() -> Mapping[str, str]:
 
 
 @hookimpl
+def mast3r_preprocessors() -> Mapping[str, str]:
+    """Names of ``mast3r data prepare`` to commands."""
+    return PREPROCESSORS
+
+
+@hookimpl
 def mast3r_losses() -> Mapping[str, str]:
     """Loss names to classes and shared criteria."""
     return LOSSES
@@ -35,5 +41,10 @@ def mast3r_commands() -> Mapping[str, CommandSpec]:
             target="mast3r_train.cli:train_command",
             help="Train a network from expressions or a recipe.",
             section="Train",
-        )
+        ),
+        "data prepare": CommandSpec(
+            target="mast3r_train.data_cli:prepare_group",
+            help="From a dataset's public release to the folder that its loader reads.",
+            section="Train",
+        ),
     }

@@ -45,13 +45,14 @@ from .context import CommandContext
 from .documents import json_ready
 from .options import ModelOptions, complete_model, model_options, output_option, refuse_existing
 from .parameters import Argument, Option, argument, option, with_flags
-from .root import main, root
+from .root import CommandGroup, main, root
 from .run import run
 
 __all__ = [
     "Argument",
     "Command",
     "CommandContext",
+    "CommandGroup",
     "Console",
     "ModelOptions",
     "Option",

@@ -9,9 +9,14 @@ from collections.abc import Mapping
 
 DATASETS: Mapping[str, str] = {
     "SyntheticScenes": "mast3r_train.datasets.synthetic:SyntheticScenes",
+    "Habitat512": "mast3r_train.datasets.habitat:Habitat512",
+    "Habitat": "mast3r_train.datasets.habitat:Habitat512",
 }
 
 TRANSFORMS: Mapping[str, str] = {
     "ImgNorm": "mast3r_train.transforms:ImgNorm",
     "ColorJitter": "mast3r_train.transforms:ColorJitter",
 }
+
+PREPROCESSORS: Mapping[str, str] = {}
+"""Name of ``mast3r data prepare NAME`` -> click command."""

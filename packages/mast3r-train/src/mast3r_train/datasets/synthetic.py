@@ -31,6 +31,7 @@ from mast3r_train.synthetic import (
 )
 
 from .algebra import DatasetAlgebra, Index
+from .resolutions import Resolution, resolutions_of
 
 _HOLE_CHANCE = 0.15
 """Share of views in which a patch of the depth is unknown."""
@@ -75,7 +76,7 @@ class SyntheticScenes(DatasetAlgebra):
         n: int = 1_000_000,
         *,
         seed: int = 0,
-        resolution: int | tuple[int, int] | Sequence[tuple[int, int]],
+        resolution: Resolution,
         textures: str | None = None,
         procedural: int = 48,
         split: str | None = None,
@@ -98,7 +99,7 @@ class SyntheticScenes(DatasetAlgebra):
         self.n = n
         self.seed = seed
         self.split = split
-        self.resolutions = _resolutions(resolution)
+        self.resolutions = resolutions_of(resolution)
         self.textures = textures
         self.procedural = procedural
         self.n_corres = n_corres
@@ -255,23 +256,6 @@ def _partners(forward: Tensor, is_match: Tensor) -> Tensor:
     partners = torch.zeros_like(is_match)
     partners[row, forward[row, pixel]] = True
     return partners
-
-
-def _resolutions(resolution: int | tuple[int, int] | Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    if isinstance(resolution, int):
-        resolution = (resolution, resolution)
-    listed: Sequence[Any] = [resolution] if _is_pair(resolution) else resolution
-    sizes = [(size, size) if isinstance(size, int) else size for size in listed]
-    if not sizes or not all(_is_pair(size) and size[0] >= size[1] > 0 for size in sizes):
-        raise ConfigError(
-            f"resolution is (width, height) with width >= height, or a list of those, got {resolution!r}"
-        )
-    return [(width, height) for width, height in sizes]
-
-
-def _is_pair(value: object) -> bool:
-    """Whether this is a pair of whole numbers."""
-    return isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(n, int) for n in value)
 
 
 def _check_range(name: str, value: object, least: float, most: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -33,3 +34,28 @@ def world_points(
     points = camera_points(depth, intrinsics)
     rotation = cam2world[..., None, :3, :3].transpose(-1, -2)
     return points @ rotation + cam2world[..., None, None, :3, 3]
+
+
+def camera_points_of_map(
+    depth: Float[np.ndarray, "height width"], intrinsics: Float[np.ndarray, "3 3"]
+) -> Float[np.ndarray, "height width 3"]:
+    """`camera_points` of one depth map in numpy: float32, computed in float64."""
+    height, width = depth.shape
+    z = depth.astype(np.float64)
+    K = np.asarray(intrinsics, dtype=np.float64)
+    points = np.empty((height, width, 3), dtype=np.float32)
+    points[..., 0] = (np.arange(width) - K[0, 2]) * z / K[0, 0]
+    points[..., 1] = (np.arange(height)[:, None] - K[1, 2]) * z / K[1, 1]
+    points[..., 2] = depth
+    return points
+
+
+def world_points_of_map(
+    depth: Float[np.ndarray, "height width"],
+    intrinsics: Float[np.ndarray, "3 3"],
+    cam2world: Float[np.ndarray, "4 4"],
+) -> Float[np.ndarray, "height width 3"]:
+    """`world_points` of one depth map in numpy."""
+    pose = np.asarray(cam2world, dtype=np.float32)
+    points: np.ndarray = camera_points_of_map(depth, intrinsics) @ pose[:3, :3].T + pose[:3, 3]
+    return points

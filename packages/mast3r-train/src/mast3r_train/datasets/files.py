@@ -1,0 +1,216 @@
+"""Reading the files of prepared datasets; whatever is wrong with one is an error that names it (spec 41)."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image, UnidentifiedImageError
+
+from mast3r_model import InputError
+from mast3r_train.errors import SampleError
+
+from .exr import read_exr
+
+__all__ = [
+    "load_json",
+    "load_npy",
+    "load_npz",
+    "load_text_lines",
+    "missing_layout",
+    "read_depth_npy",
+    "read_depth_png",
+    "read_exr",
+    "read_json",
+    "read_mask",
+    "read_npz",
+    "read_rgb",
+]
+
+
+def missing_layout(dataset: str, root: Path, expected: str, hint: str | None = None) -> InputError:
+    """The error for a folder that is not laid out as the dataset's files are.
+
+    Args:
+        dataset: the dataset's name.
+        root: the folder.
+        expected: the file or files that were looked for, relative to it.
+        hint: what to do; default: how to prepare the dataset.
+    """
+    return InputError(
+        f"{dataset}: {root} has no {expected}",
+        hint=hint or f"it must be the folder that `mast3r data prepare {dataset.lower()}` writes",
+    )
+
+
+def load_json(path: Path) -> Any:
+    """A JSON file that a dataset needs as a whole.
+
+    Raises:
+        InputError: missing or no JSON.
+    """
+    try:
+        return read_json(path)
+    except SampleError as error:
+        raise InputError(error.message) from error
+
+
+def load_text_lines(path: Path) -> list[str]:
+    """The lines of a text file that a dataset needs as a whole, without empty ones.
+
+    Raises:
+        InputError: missing or no text.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no text file") from error
+    return [line.strip() for line in lines if line.strip()]
+
+
+def load_npz(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Arrays of an npz file that a dataset needs as a whole.
+
+    Raises:
+        InputError: missing, broken, without a key, or with Python objects in it.
+    """
+    try:
+        return _npz(path, keys)
+    except SampleError as error:
+        raise InputError(error.message) from error
+
+
+def load_npy(path: Path) -> np.ndarray:
+    """The array of an npy file that a dataset needs as a whole.
+
+    Raises:
+        InputError: missing, broken, or with Python objects in it.
+    """
+    try:
+        array: np.ndarray = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise InputError(f"{path} is no array file that can be read safely: {error}") from error
+    return array
+
+
+def read_rgb(path: Path) -> Image.Image:
+    """The photo of a view, RGB, decoded.
+
+    Raises:
+        SampleError: missing, broken, or no image.
+    """
+    try:
+        with Image.open(path) as opened:
+            return opened.convert("RGB")
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        raise SampleError(f"{path} is no image that can be read: {error}") from error
+
+
+def read_depth_png(path: Path) -> Float[np.ndarray, "height width"]:
+    """The numbers of a 16-bit PNG, as float32; the dataset knows their unit.
+
+    Raises:
+        SampleError: missing, broken, or not of one 16-bit channel.
+    """
+    image = _decode(path)
+    if image.ndim != 2 or image.dtype != np.uint16:
+        raise SampleError(f"{path}: expected a PNG with one 16-bit channel, got {image.dtype} {image.shape}")
+    return image.astype(np.float32)
+
+
+def read_mask(path: Path) -> UInt8[np.ndarray, "height width"]:
+    """An 8-bit mask; of a colour image the first channel.
+
+    Raises:
+        SampleError: missing, broken, or not of 8 bits.
+    """
+    image = _decode(path)
+    if image.dtype != np.uint8:
+        raise SampleError(f"{path}: expected an 8-bit mask, got {image.dtype}")
+    return image if image.ndim == 2 else np.ascontiguousarray(image[..., 0])
+
+
+def read_depth_npy(path: Path) -> Float[np.ndarray, "height width"]:
+    """The array of an npy file as float32.
+
+    Raises:
+        SampleError: missing, broken, or no map.
+    """
+    try:
+        depth = np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+    except (OSError, ValueError, EOFError) as error:
+        raise SampleError(f"{path} is no array file that can be read safely: {error}") from error
+    if depth.ndim != 2:
+        raise SampleError(f"{path}: expected a map (height, width), got shape {depth.shape}")
+    return depth.astype(np.float32)
+
+
+def read_npz(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Arrays of a view's npz file.
+
+    Raises:
+        SampleError: missing, broken, without a key, or with Python objects in it.
+    """
+    return _npz(path, keys)
+
+
+def read_json(path: Path) -> Any:
+    """A view's JSON file.
+
+    Raises:
+        SampleError: missing or no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+    except OSError as error:
+        raise SampleError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise SampleError(f"{path} is no JSON file: {error}") from error
+
+
+def _npz(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if not isinstance(stored, Mapping):
+                raise SampleError(f"{path}: expected an npz archive with {', '.join(keys)}")
+            if missing := [key for key in keys if key not in stored]:
+                raise SampleError(f"{path} has no {', '.join(missing)}; it has {', '.join(stored.files)}")
+            return {key: stored[key] for key in keys}
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise SampleError(f"{path} is no npz file that can be read safely: {error}") from error
+
+
+def _decode(path: Path) -> np.ndarray:
+    try:
+        content = np.fromfile(path, dtype=np.uint8)
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+    except OSError as error:
+        raise SampleError(f"cannot read {path}: {error.strerror or error}") from error
+    image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if len(content) else None
+    if image is None:
+        raise SampleError(f"{path} is no image that can be read")
+    return np.asarray(image)
+
+
+def _missing(path: str | os.PathLike[str]) -> SampleError:
+    return SampleError(f"{os.fspath(path)} does not exist")
