@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +187,7 @@ def read_json(path: Path) -> Any:
 def _npz(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as stored:
-            if not isinstance(stored, Mapping):
+            if not isinstance(stored, np.lib.npyio.NpzFile):
                 raise SampleError(f"{path}: expected an npz archive with {', '.join(keys)}")
             if missing := [key for key in keys if key not in stored]:
                 raise SampleError(f"{path} has no {', '.join(missing)}; it has {', '.join(stored.files)}")

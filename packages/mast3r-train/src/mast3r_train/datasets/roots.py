@@ -7,13 +7,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from types import MappingProxyType
 
 from mast3r_model import ConfigError, InputError
 
 ROOT_VARIABLE = "MAST3R_DATA_ROOT"
 """Environment variable with the folder that holds the prepared datasets."""
 
-_named_roots: ContextVar[Mapping[str, Path]] = ContextVar("named_roots", default={})
+_NONE: Mapping[str, Path] = MappingProxyType({})
+_named_roots: ContextVar[Mapping[str, Path]] = ContextVar("named_roots", default=_NONE)
 
 
 @contextmanager

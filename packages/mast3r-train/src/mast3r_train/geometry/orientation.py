@@ -26,7 +26,7 @@ def rotate_quarter_turns(view: View, turns: int) -> None:
             view[key] = np.ascontiguousarray(np.rot90(view[key], turns))
     view["img"] = view["img"].rot90(turns, (-2, -1)).contiguous()
     height, width = view["depthmap"].shape[:2]
-    view["true_shape"] = np.int32((height, width))
+    view["true_shape"] = np.array((height, width), dtype=np.int32)
     K = view["camera_intrinsics"].copy()
     if turns % 2:
         K[0, 0], K[1, 1] = K[1, 1], K[0, 0]

@@ -96,7 +96,8 @@ def _say(context: CommandContext, report: PrepareReport, out: Path) -> None:
         context.partial(f"{len(report.failed):,} frames could not be made: {_some(list(report.failed))}")
     if report.missing:
         context.partial(
-            f"{len(report.missing):,} files that the loader will look for are missing: {_some(report.missing)}"
+            f"files that the loader will look for and that are missing, {len(report.missing):,}: "
+            f"{_some(report.missing)}"
         )
 
 

@@ -1,4 +1,4 @@
-"""How every preparation runs: frame by frame, in parallel, resumable, with a check at its end (spec 41 section 0).
+"""How every preparation runs: by frames, in parallel, resumable, checked at its end (spec 41 section 0).
 
 A preparation is a plan: which frames there are, how one is made, what is written when all are there. A frame
 is finished when its marker exists: the metadata file, written last and under its name only when whole. So a

@@ -75,8 +75,9 @@ def crop_where_views_overlap(
 def _inside(
     pixels: Int[np.ndarray, "n 2"], boxes: Float[np.ndarray, "crops 4"]
 ) -> Bool[np.ndarray, "n crops"]:
-    at_or_after: np.ndarray = (pixels[:, None] >= boxes[:, :2]).all(axis=-1)
-    return at_or_after & (pixels[:, None] < boxes[:, 2:]).all(axis=-1)
+    place = pixels[:, None]
+    inside: np.ndarray = ((place >= boxes[:, :2]) & (place < boxes[:, 2:])).all(axis=-1)
+    return inside
 
 
 def _look_at(view: View, box: np.ndarray, size: Size) -> None:

@@ -1,4 +1,4 @@
-"""The base of every dataset of photo pairs: from a loader's two views to a training sample (spec 40 section 4)."""
+"""The base of every dataset of pairs: from a loader's two views to a training sample (spec 40 section 4)."""
 
 from __future__ import annotations
 
@@ -259,7 +259,7 @@ class PairDataset(DatasetAlgebra):
     def _finish_image(self, view: View) -> None:
         """Step 6: the image becomes a tensor."""
         width, height = view["img"].size
-        view["true_shape"] = np.int32((height, width))
+        view["true_shape"] = np.array((height, width), dtype=np.int32)
         view["img"] = self.transform(view["img"])
         view["sky_mask"] = view["depthmap"] < 0
 
@@ -339,9 +339,9 @@ def transform_of(transform: Transform | type | str) -> Transform:
         ExpressionError: the text is none.
         ConfigError: it is nothing that can be called.
     """
-    built: Any = (
-        parse_expression(transform).build(("transforms",)) if isinstance(transform, str) else transform
-    )
+    built: Any = transform
+    if isinstance(transform, str):
+        built = parse_expression(transform).build(("transforms",))
     if isinstance(built, type):
         built = built()
     if not callable(built):
