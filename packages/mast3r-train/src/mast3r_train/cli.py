@@ -17,6 +17,7 @@ from mast3r_train.config import TrainConfig, base_type
 
 if TYPE_CHECKING:
     from mast3r_train.loop.epoch import StepReport
+    from mast3r_train.loop.interruption import StopRequest
     from mast3r_train.loop.training import TrainingResult
 
 EXAMPLES = (
@@ -31,12 +32,20 @@ kill."""
 _MORE_NAMES = {"pretrained": ("--init",), "output_dir": ("-o", "--output")}
 
 
-def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
-    """Add one option per field of TrainConfig, in the fields' order."""
-    hints = typing.get_type_hints(TrainConfig)
-    for field in reversed(dataclasses.fields(TrainConfig)):
-        function = _option(field, hints[field.name])(function)
-    return function
+def settings_options(settings: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add one option per field of a dataclass of settings, in the fields' order.
+
+    Args:
+        settings: its fields have ``help``, ``section``, ``rare`` and ``metavar`` in their metadata.
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        hints = typing.get_type_hints(settings)
+        for field in reversed(dataclasses.fields(settings)):
+            function = _option(field, hints[field.name])(function)
+        return function
+
+    return decorate
 
 
 def _option(field: dataclasses.Field[Any], annotation: Any) -> Any:
@@ -60,7 +69,7 @@ def _option(field: dataclasses.Field[Any], annotation: Any) -> Any:
     section="Data",
     help="TOML file with values for these flags, or with several stages; what is given here wins.",
 )
-@_with_settings
+@settings_options(TrainConfig)
 def train_command(context: CommandContext, recipe: Path | None, **flags: Any) -> None:
     """Train a network from expressions that name the data, the model and the loss, or from a recipe file."""
     from mast3r_train.loop.interruption import StopRequest, stop_on_signals
@@ -75,15 +84,12 @@ def train_command(context: CommandContext, recipe: Path | None, **flags: Any) ->
     values = read_recipe(recipe) if recipe is not None else {}
     stages = stages_of(values, given, source=str(recipe or "the command line"))
     stop = StopRequest.after_minutes(stages[0].config.max_minutes)
-    with stop_on_signals(stop), _Bars(context) as bars:
+    with stop_on_signals(stop), EpochBars(context) as bars:
         result = train_stages(stages, stop=stop, on_step=bars.step)
-    context.result(dataclasses.asdict(result))
-    _say_how_it_ended(context, result)
-    if stop.signal_number is not None and not result.completed:
-        context.exit_code = 128 + signal.Signals(stop.signal_number)
+    report_result(context, result, stop, then="mast3r match A.jpg B.jpg --model {}")
 
 
-class _Bars:
+class EpochBars:
     """A moving bar for the epoch in progress, where bars can be drawn; elsewhere the log lines are enough."""
 
     def __init__(self, context: CommandContext) -> None:
@@ -91,7 +97,7 @@ class _Bars:
         self._epoch = ExitStack()
         self._advance: Callable[[int], None] | None = None
 
-    def __enter__(self) -> _Bars:
+    def __enter__(self) -> EpochBars:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -110,13 +116,21 @@ class _Bars:
             self._advance = None
 
 
-def _say_how_it_ended(context: CommandContext, result: TrainingResult) -> None:
+def report_result(context: CommandContext, result: TrainingResult, stop: StopRequest, *, then: str) -> None:
+    """Say how a run ended, and set the exit code if a signal ended it.
+
+    Args:
+        then: the next command, with ``{}`` for the checkpoint of a completed run.
+    """
+    context.result(dataclasses.asdict(result))
+    if stop.signal_number is not None and not result.completed:
+        context.exit_code = 128 + signal.Signals(stop.signal_number)
     seen = f"{result.pairs_seen:,} pairs in {result.hours:.2f} h"
     if result.checkpoint is None:
         context.say(f"dry run: everything works ({seen})")
     elif result.completed:
         context.say(f"done, {seen}: {result.checkpoint}")
-        context.note(f"next: mast3r match A.jpg B.jpg --model {result.checkpoint}")
+        context.note(f"next: {then.format(result.checkpoint)}")
     else:
         context.say(f"stopped, {seen}: {result.checkpoint}")
         context.note("the same command goes on from there")
