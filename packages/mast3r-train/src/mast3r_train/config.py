@@ -110,6 +110,17 @@ class TrainConfig:
     )
 
     device: str = _setting("auto", "auto, cpu, cuda, cuda:N or mps", section="Model and device")
+    nproc_per_node: str | None = _setting(
+        None,
+        "train in so many processes on this machine; auto or gpu: one a GPU",
+        section="Model and device",
+        metavar="N|auto|gpu",
+    )
+    fsdp: bool = _setting(
+        False,
+        "split weights, gradients and optimizer among the processes (FSDP2), for what fits no single GPU",
+        section="Model and device",
+    )
     threads: int | None = _setting(None, "CPU threads of the training process", section="Model and device")
     disable_cudnn_benchmark: bool = _setting(
         False, "no search for the fastest convolutions", section="Model and device"
@@ -144,6 +155,11 @@ class TrainConfig:
             value = getattr(self, name)
             _require(value is None or (math.isfinite(value) and value > 0), name, value, "more than 0")
         _require(self.ema is None or 0 < self.ema < 1, "ema", self.ema, "between 0 and 1, such as 0.999")
+        if self.fsdp and self.ema is not None:
+            raise ConfigError(
+                "--fsdp and --ema exclude each other: the average would be a whole copy in every process",
+                hint="leave one of them out",
+            )
         _require(self.amp in typing.get_args(Amp), "amp", self.amp, "0, 1 or bf16")
 
     def peak_lr(self, world_size: int = 1) -> float:

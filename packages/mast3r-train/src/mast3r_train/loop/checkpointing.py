@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import io
 import random
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from mast3r_model import CheckpointError, read_pth, write_pth
+from mast3r_model import CheckpointError, InputError, read_pth, write_pth
 from mast3r_train.loop.epoch import EpochPosition
 from mast3r_train.loop.learner import Learner
+from mast3r_train.loop.meters import Meters
+from mast3r_train.loop.ranks import Ranks
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,22 @@ def checkpoint_path(folder: Path, name: str) -> Path:
     return folder / f"checkpoint-{name}.pth"
 
 
+def checkpoint_to_go_on_from(folder: Path, ranks: Ranks) -> Path | None:
+    """``checkpoint-last.pth`` if it is there; every rank calls this.
+
+    Raises:
+        InputError: some ranks see it and others do not.
+    """
+    path = checkpoint_path(folder, "last")
+    seen, missed = ranks.largest([float(path.exists()), float(not path.exists())])
+    if seen and missed:
+        raise InputError(
+            f"only some of the {ranks.world_size} processes see {path}",
+            hint="--output_dir must be a folder that all machines share",
+        )
+    return path if seen else None
+
+
 def save_checkpoint(
     path: Path,
     learner: Learner,
@@ -51,17 +70,24 @@ def save_checkpoint(
     pairs_seen: int,
     seconds: float,
     position: EpochPosition | None = None,
+    ranks: Ranks | None = None,
 ) -> None:
     """Write everything that the run needs to go on; the previous file stays until the new one is whole.
+
+    Every rank calls this, and rank 0 writes. ``position`` in the file counts for all ranks together;
+    ``ranks`` has what each needs to go on exactly.
 
     Args:
         args: the settings by name, stored as the ``argparse.Namespace`` that upstream's loader reads.
         epoch: the last epoch that is whole.
-        position: place inside the next epoch, if it has begun.
+        position: place inside the next epoch, if it has begun; this rank's.
     """
+    ranks = ranks or Ranks()
+    own: dict[str, Any] = {"rng": random_states(), "position": asdict(position) if position else None}
+    each = [own] if ranks.world_size == 1 else [_unpacked(b) for b in ranks.gather_bytes(_packed(own))]
     content = {
-        "model": learner.model.state_dict(),
-        "optimizer": learner.optimizer.state_dict(),
+        "model": learner.sharing.model_state(learner.model),
+        "optimizer": learner.sharing.optimizer_state(learner.model, learner.optimizer),
         "scaler": learner.scaler.state_dict(),
         "args": argparse.Namespace(**args),
         "epoch": epoch,
@@ -72,30 +98,46 @@ def save_checkpoint(
     if learner.average is not None:
         content["ema"] = learner.average.state()
     if position is not None:
-        content["position"] = asdict(position)
-    write_pth(path, content)
+        content["position"] = asdict(_together([EpochPosition(**one["position"]) for one in each]))
+    if ranks.world_size > 1:
+        content["ranks"] = each
+    if ranks.is_main:
+        write_pth(path, content)
 
 
 def save_final(
-    folder: Path, learner: Learner, *, args: Mapping[str, Any], epochs: int, best_so_far: float
+    folder: Path,
+    learner: Learner,
+    *,
+    args: Mapping[str, Any],
+    epochs: int,
+    best_so_far: float,
+    ranks: Ranks | None = None,
 ) -> Path:
     """Write ``checkpoint-final.pth`` and, if there is an average, ``checkpoint-final-ema.pth``.
+
+    Every rank calls this, rank 0 writes, and the files are there for all when it returns.
 
     Returns:
         The path of the averaged one if there is one.
     """
     common = {"args": argparse.Namespace(**args), "epoch": epochs, "best_so_far": best_so_far}
-    path = checkpoint_path(folder, "final")
-    write_pth(path, {**common, "model": learner.model.state_dict()})
-    if learner.average is None:
-        return path
-    averaged = checkpoint_path(folder, "final-ema")
-    write_pth(averaged, {**common, "model": learner.average.model.state_dict()})
-    return averaged
+    ranks = ranks or Ranks()
+    weights = {"final": learner.sharing.model_state(learner.model)}
+    if learner.average is not None:
+        weights["final-ema"] = learner.average.model.state_dict()
+    if ranks.is_main:
+        for name, state in weights.items():
+            write_pth(checkpoint_path(folder, name), {**common, "model": state})
+    ranks.barrier()
+    return checkpoint_path(folder, list(weights)[-1])
 
 
-def load_checkpoint(path: Path, learner: Learner) -> Resumed:
+def load_checkpoint(path: Path, learner: Learner, ranks: Ranks | None = None) -> Resumed:
     """Restore model, optimizer, scaler, average and random states, and say where to go on.
+
+    Every rank reads the file. With as many ranks as wrote it each goes on with its own random states and
+    meters; else rank 0 has those of all.
 
     Raises:
         CheckpointError: the file is broken, or does not fit the model; the message names the keys.
@@ -106,8 +148,7 @@ def load_checkpoint(path: Path, learner: Learner) -> Resumed:
     if missing:
         raise CheckpointError(f"{path} is no training checkpoint: it has no {', '.join(missing)}")
     try:
-        learner.model.load_state_dict(content["model"], strict=True)
-        learner.optimizer.load_state_dict(content["optimizer"])
+        learner.sharing.load(learner.model, learner.optimizer, content["model"], content["optimizer"])
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(
             f"{path} does not fit this model: {error}",
@@ -118,17 +159,51 @@ def load_checkpoint(path: Path, learner: Learner) -> Resumed:
     if learner.average is not None:
         # A run that had no average so far begins it with the weights of now.
         learner.average.load_state(content.get("ema") or {"model": content["model"], "updates": 0})
-    if "rng" in content:
-        restore_random_states(content["rng"])
-    position = content.get("position")
+    rng, position = _share_of(content, ranks or Ranks())
+    if rng is not None:
+        restore_random_states(rng)
     progress = content.get("progress", {})
     return Resumed(
         start_epoch=int(content["epoch"]) + 1,
         best_so_far=float(content.get("best_so_far", float("inf"))),
-        position=EpochPosition(**position) if position else None,
+        position=position,
         pairs_seen=int(progress.get("pairs_seen", 0)),
         seconds=float(progress.get("seconds", 0.0)),
     )
+
+
+def _share_of(
+    content: Mapping[str, Any], ranks: Ranks
+) -> tuple[Mapping[str, Any] | None, EpochPosition | None]:
+    """This rank's random states and place in the epoch; None for states that are not its own."""
+    each = content.get("ranks", [])
+    if len(each) == ranks.world_size:
+        own = each[ranks.rank]
+        return own["rng"], EpochPosition(**own["position"]) if own["position"] else None
+    position = EpochPosition(**content["position"]) if content.get("position") else None
+    if ranks.is_main:
+        return content.get("rng"), position
+    return None, replace(position, meters={}, skipped=0) if position is not None else None
+
+
+def _together(positions: Sequence[EpochPosition]) -> EpochPosition:
+    """The place that all ranks are at, with the meters of all."""
+    meters = Meters.from_state(positions[0].meters)
+    for position in positions[1:]:
+        meters.add(Meters.from_state(position.meters))
+    return replace(
+        positions[0], meters=meters.state(), skipped=sum(position.skipped for position in positions)
+    )
+
+
+def _packed(values: Mapping[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(dict(values), buffer)
+    return buffer.getvalue()
+
+
+def _unpacked(payload: bytes) -> dict[str, Any]:
+    return torch.load(io.BytesIO(payload), weights_only=True)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

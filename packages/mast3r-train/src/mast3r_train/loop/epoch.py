@@ -135,11 +135,12 @@ def train_one_epoch(
     for step, batch in enumerate(batches.epoch(epoch, first=first), start=first):
         if step % learner.accum_iter == 0:
             lr = schedule.apply(learner.optimizer, epoch + step / steps)
-        result = step_loss(learner.model, criterion, batch, learner.precision)
-        if not ranks.all_true(math.isfinite(result.value)):
-            raise NotFiniteError(_what_happened("loss", epoch, step, lr, result), batch)
-        learner.backward(result)
         last_of_update = (step + 1) % learner.accum_iter == 0
+        with learner.micro_step(last=last_of_update):
+            result = step_loss(learner.trained_model, criterion, batch, learner.precision)
+            if not ranks.all_true(math.isfinite(result.value)):
+                raise NotFiniteError(_what_happened("loss", epoch, step, lr, result), batch)
+            learner.backward(result)
         grad_norm = learner.update() if last_of_update else None
         if grad_norm is not None and not math.isfinite(grad_norm) and not learner.scaler.is_enabled():
             raise NotFiniteError(_what_happened("gradient", epoch, step, lr, result), batch)

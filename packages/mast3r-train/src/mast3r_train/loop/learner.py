@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from mast3r_model import Precision, view_to_device
 from mast3r_train.batches import symmetrize_batch
 from mast3r_train.loop.averaging import AveragedWeights
 from mast3r_train.loop.loading import Batch
+from mast3r_train.loop.sharing import Sharing
 
 Criterion = Callable[..., tuple[Tensor, Mapping[str, Any]]]
 """``criterion(gt1, gt2, pred1, pred2) -> (scalar, details)`` (spec 40 section 7)."""
@@ -46,6 +48,7 @@ class Learner:
         accum_iter: micro-batches per update.
         clip_grad: largest gradient norm, or None.
         average: moving average of the weights, or None.
+        sharing: how the processes that train together share the model.
     """
 
     model: nn.Module
@@ -55,11 +58,21 @@ class Learner:
     accum_iter: int = 1
     clip_grad: float | None = None
     average: AveragedWeights | None = None
+    sharing: Sharing = field(default_factory=Sharing)
+
+    @property
+    def trained_model(self) -> nn.Module:
+        """What the forward pass of training calls: the model, or what shares its gradients with others."""
+        return self.sharing.trained(self.model)
 
     @property
     def evaluated_model(self) -> nn.Module:
         """The model that is evaluated: the average if there is one."""
         return self.model if self.average is None else self.average.model
+
+    def micro_step(self, *, last: bool) -> AbstractContextManager[None]:
+        """Around forward and backward of a micro-batch; ``last``: :meth:`update` follows."""
+        return self.sharing.micro_step(self.model, last=last)
 
     def backward(self, batch_loss: BatchLoss) -> None:
         """Add the micro-batch's share to the gradients."""
@@ -73,7 +86,7 @@ class Learner:
         """
         self.scaler.unscale_(self.optimizer)
         limit = math.inf if self.clip_grad is None else self.clip_grad
-        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), limit))
+        norm = self.sharing.clip_gradients(self.model, limit)
         if math.isfinite(norm) or self.scaler.is_enabled():
             self.scaler.step(self.optimizer)
             self.scaler.update()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from mast3r_model import ConfigError, Mast3rError
 from mast3r_train.batches import collate
 from mast3r_train.datasets.sampler import BatchedRandomSampler
-from mast3r_train.loop.ranks import Ranks
+from mast3r_train.loop.ranks import Ranks, usable_cpus
 from mast3r_train.loop.skipping import Skip, SkipLog, sample_or_another
 
 Item = tuple[int, int]
@@ -148,7 +147,7 @@ class PairLoader:
     ) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
-        self.num_workers = min(num_workers, _usable_cpus())
+        self.num_workers = min(num_workers, usable_cpus())
         self.seed = seed
         self.shuffle = shuffle
         self.ranks = ranks or Ranks()
@@ -241,11 +240,6 @@ def _leave_signals_to_parent(worker: int) -> None:
 
     signal.signal(signal.SIGTERM, ignore_once)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _usable_cpus() -> int:
-    """How many CPUs this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _batch_seed(seed: int, rank: int, epoch: int, number: int) -> int:

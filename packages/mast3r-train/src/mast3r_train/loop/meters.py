@@ -49,6 +49,14 @@ class Meters:
             if self.keep_values:
                 meter.values.append(value)
 
+    def add(self, other: Meters) -> None:
+        """Count what another one has measured too."""
+        for name, theirs in other.by_name.items():
+            meter = self.by_name.setdefault(name, Meter())
+            meter.total += theirs.total
+            meter.count += theirs.count
+            meter.values.extend(theirs.values)
+
     def averages(self, ranks: Ranks) -> dict[str, float]:
         """Count-weighted averages over all ranks."""
         sums = ranks.sum({name: (meter.total, float(meter.count)) for name, meter in self.by_name.items()})

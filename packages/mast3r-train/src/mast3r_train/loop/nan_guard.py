@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mast3r_model import Mast3rError, atomic_write, write_pth
 from mast3r_train.loop.loading import Batch
+from mast3r_train.loop.ranks import Ranks
 
 REPORT_NAME = "nan-report.json"
 BATCH_NAME = "nan-batch.pt"
@@ -46,12 +50,13 @@ class NotFiniteError(Mast3rError):
         batch: the micro-batch, not symmetrised.
     """
 
-    def __init__(self, place: NotFinite, batch: Batch, hint: str | None = None) -> None:
+    def __init__(self, place: NotFinite, batch: Batch, hint: str | None = None, *, rank: int = 0) -> None:
         parts = ", ".join(
             f"{name}={value:.4g}" for name, value in place.details.items() if not math.isfinite(value)
         )
+        where = f" of rank {rank}" if rank else ""
         super().__init__(
-            f"the {place.what} is not finite at epoch {place.epoch}, step {place.step}"
+            f"the {place.what}{where} is not finite at epoch {place.epoch}, step {place.step}"
             f" (loss {place.loss:.4g}{', ' + parts if parts else ''}, lr {place.lr:.3g}); training stopped",
             hint,
         )
@@ -59,30 +64,59 @@ class NotFiniteError(Mast3rError):
         self.batch = batch
 
 
-def keep_evidence(error: NotFiniteError, folder: Path) -> NotFiniteError:
+def keep_evidence(error: NotFiniteError, folder: Path, ranks: Ranks | None = None) -> NotFiniteError:
     """Write ``nan-report.json`` and ``nan-batch.pt``; returns the error with a hint that names them.
 
     ``torch.load(folder / "nan-batch.pt", weights_only=True)`` gives ``{"view1": ..., "view2": ...}``.
+
+    Every rank calls this with its own error, and rank 0 writes. The batch is that of the first rank whose
+    loss is not finite; the report's ``others`` are further ranks like it. A gradient is that of all ranks
+    together, so with one that is not finite all are in the report.
     """
+    ranks = ranks or Ranks()
     samples = [{key: plain(view[key]) for key in SAMPLE_KEYS if key in view} for view in error.batch]
-    report = {**asdict(error.place), "batch": {"view1": samples[0], "view2": samples[1]}}
-    with atomic_write(folder / REPORT_NAME) as temporary:
-        temporary.write_text(json.dumps(plain(report), indent=1) + "\n", encoding="utf-8")
-    write_pth(
-        folder / BATCH_NAME, {f"view{number}": dict(view) for number, view in enumerate(error.batch, 1)}
-    )
+    own = {"rank": ranks.rank, **asdict(error.place), "batch": {"view1": samples[0], "view2": samples[1]}}
+    guilty = error.place.what == "gradient" or not math.isfinite(error.place.loss)
+    told = ranks.gather_bytes(json.dumps(plain(own, keep_nan=True)).encode() if guilty else b"")
+    report, *others = [json.loads(payload) for payload in told if payload]
+    source = report["rank"]
+    batch = _batch_of(error.batch, source, ranks)
+    place = NotFinite(**{field.name: report[field.name] for field in fields(NotFinite)})
+    if ranks.is_main:
+        if others:
+            report["others"] = others
+        with atomic_write(folder / REPORT_NAME) as temporary:
+            temporary.write_text(json.dumps(plain(report), indent=1) + "\n", encoding="utf-8")
+        write_pth(folder / BATCH_NAME, batch)
+    ranks.barrier()
     hint = f"see {folder / REPORT_NAME} and {folder / BATCH_NAME}; the checkpoints are as they were"
-    return NotFiniteError(error.place, error.batch, hint)
+    return NotFiniteError(place, error.batch, hint, rank=source)
 
 
-def plain(value: Any) -> Any:
-    """Tensors, arrays and tuples as lists, floats that are not finite as None: ready for JSON."""
+def _batch_of(own: Batch, source: int, ranks: Ranks) -> dict[str, Any]:
+    """The batch of the rank ``source``, on rank 0."""
+    views = {f"view{number}": dict(view) for number, view in enumerate(own, 1)}
+    if source == 0:
+        return views
+    buffer = io.BytesIO()
+    if ranks.rank == source:
+        torch.save(views, buffer)
+    payload = ranks.broadcast_bytes(buffer.getvalue(), source)
+    return torch.load(io.BytesIO(payload), weights_only=True) if ranks.is_main else views
+
+
+def plain(value: Any, *, keep_nan: bool = False) -> Any:
+    """Tensors, arrays and tuples as lists, floats that are not finite as None: ready for JSON.
+
+    Args:
+        keep_nan: leave floats that are not finite, for readers that take Python's ``NaN``.
+    """
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: plain(item, keep_nan=keep_nan) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [plain(item, keep_nan=keep_nan) for item in value]
     if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
+        return plain(value.tolist(), keep_nan=keep_nan)
+    if isinstance(value, float) and not math.isfinite(value) and not keep_nan:
         return None
     return value

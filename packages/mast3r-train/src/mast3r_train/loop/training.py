@@ -7,8 +7,9 @@ import math
 import os
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -19,6 +20,7 @@ import torch
 
 from mast3r_model import ConfigError, OutputError, Precision, cpu_threads, resolve_precision
 from mast3r_train.config import TrainConfig
+from mast3r_train.loop.actions import TrainingActions
 from mast3r_train.loop.averaging import AveragedWeights
 from mast3r_train.loop.building import (
     build_criterion,
@@ -29,20 +31,22 @@ from mast3r_train.loop.building import (
 from mast3r_train.loop.checkpointing import (
     Resumed,
     checkpoint_path,
+    checkpoint_to_go_on_from,
     load_checkpoint,
-    save_checkpoint,
-    save_final,
 )
-from mast3r_train.loop.epoch import EpochPosition, StepReport, evaluate_one_epoch, train_one_epoch
+from mast3r_train.loop.distributed import joined_ranks
+from mast3r_train.loop.epoch import EpochPosition, StepReport
+from mast3r_train.loop.failures import dead_workers_told
 from mast3r_train.loop.interruption import StopRequest
-from mast3r_train.loop.learner import Criterion, Learner, StepLoss, batch_loss
+from mast3r_train.loop.learner import Learner, batch_loss
 from mast3r_train.loop.loading import PairLoader
 from mast3r_train.loop.logs import RunLog
 from mast3r_train.loop.nan_guard import NotFiniteError, keep_evidence
 from mast3r_train.loop.optimizer import make_optimizer
-from mast3r_train.loop.ranks import Ranks, ranks_of_environment
-from mast3r_train.loop.run import EpochPlan, Stats, Walk, run_epochs
-from mast3r_train.loop.schedule import CosineSchedule
+from mast3r_train.loop.parts import TrainingParts
+from mast3r_train.loop.ranks import Ranks
+from mast3r_train.loop.run import EpochPlan, run_epochs
+from mast3r_train.loop.sharing import share_model
 from mast3r_train.loop.skipping import SKIPPED_NAME, SkipLog
 
 LOGGER = logging.getLogger("mast3r.train")
@@ -67,33 +71,6 @@ class TrainingResult:
     hours: float
 
 
-@dataclass
-class TrainingParts:
-    """What a run consists of, built from expressions or made by a caller.
-
-    Attributes:
-        learner: model, optimizer, precision.
-        train_loader: training batches.
-        test_loaders: test batches by name.
-        train_criterion: training loss.
-        test_criterion: test loss.
-        step_loss: forward pass and loss of a micro-batch of training.
-        walk: the order of epochs, checkpoints and log lines; None: the settings' (:func:`run_epochs`).
-        args: the settings that checkpoints store, by name; None: those of the run.
-        board_names: names in TensorBoard that are not the loop's.
-    """
-
-    learner: Learner
-    train_loader: PairLoader
-    test_loaders: Mapping[str, PairLoader]
-    train_criterion: Criterion
-    test_criterion: Criterion
-    step_loss: StepLoss = batch_loss
-    walk: Walk | None = None
-    args: Mapping[str, Any] | None = None
-    board_names: Mapping[str, str] = field(default_factory=dict)
-
-
 def train(
     config: TrainConfig,
     *,
@@ -113,14 +90,13 @@ def train(
         NotFiniteError: the loss became NaN or infinite; the evidence is in the output folder.
     """
     stop = stop or StopRequest.after_minutes(config.max_minutes)
-    with cpu_threads(config.threads):
-        ranks = ranks_of_environment()
+    with cpu_threads(config.threads), joined_ranks(config.device) as ranks, dead_workers_told():
         if not config.dry_run:
             _check_folder(Path(config.output_dir))
         parts = (build or build_parts)(config, ranks)
         if config.dry_run:
             return dry_run(parts)
-        return run_training(config, parts, stop=stop, on_step=on_step)
+        return run_training(config, parts, stop=stop, ranks=ranks, on_step=on_step)
 
 
 def build_parts(config: TrainConfig, ranks: Ranks) -> TrainingParts:
@@ -134,8 +110,9 @@ def build_parts(config: TrainConfig, ranks: Ranks) -> TrainingParts:
     if config.best_on not in ("any", "mean", *test_loaders):
         known = ", ".join(["any", "mean", *test_loaders])
         raise ConfigError(f"--best_on {config.best_on!r} is no test set", hint=f"choose from: {known}")
-    resuming = checkpoint_path(Path(config.output_dir), "last").exists()
-    model = build_model(config.model, pretrained=None if resuming else config.pretrained)
+    resuming = checkpoint_to_go_on_from(Path(config.output_dir), ranks) is not None
+    starts_here = ranks.is_main and not resuming  # the other ranks get rank 0's weights
+    model = build_model(config.model, pretrained=config.pretrained if starts_here else None)
     train_criterion = build_criterion(config.train_criterion)
     return TrainingParts(
         learner=make_learner(config, model, precision, ranks),
@@ -148,7 +125,7 @@ def build_parts(config: TrainConfig, ranks: Ranks) -> TrainingParts:
 
 def prepare_torch(config: TrainConfig, ranks: Ranks) -> Precision:
     """Set the seeds and torch's switches, before anything is built; returns device and dtype."""
-    precision = resolve_precision(config.device, _AMP_DTYPES[config.amp])  # type: ignore[arg-type]
+    precision = resolve_precision(ranks.device_name(config.device), _AMP_DTYPES[config.amp])  # type: ignore[arg-type]
     random.seed(config.seed + ranks.rank)
     torch.manual_seed(config.seed + ranks.rank)
     np.random.seed(config.seed + ranks.rank)
@@ -165,7 +142,7 @@ def make_loader(
     return PairLoader(
         dataset,
         batch_size=config.batch_size,
-        num_workers=config.num_workers,
+        num_workers=ranks.share_of_cpus(config.num_workers),
         seed=config.seed,
         shuffle=test_name is None,
         ranks=ranks,
@@ -179,8 +156,9 @@ def make_learner(
     config: TrainConfig, model: torch.nn.Module, precision: Precision, ranks: Ranks | None = None
 ) -> Learner:
     """The model on its device with optimizer, scaler and, if asked for, moving average."""
-    model.to(precision.device)
-    lr = config.peak_lr((ranks or Ranks()).world_size)
+    ranks = ranks or Ranks()
+    sharing = share_model(model, precision.device, ranks, shard=config.fsdp)
+    lr = config.peak_lr(ranks.world_size)
     return Learner(
         model=model,
         optimizer=make_optimizer(model, lr=lr, weight_decay=config.weight_decay),
@@ -189,6 +167,7 @@ def make_learner(
         accum_iter=config.accum_iter,
         clip_grad=config.clip_grad,
         average=AveragedWeights(model, config.ema) if config.ema is not None else None,
+        sharing=sharing,
     )
 
 
@@ -200,24 +179,25 @@ def run_training(
     ranks: Ranks | None = None,
     on_step: Callable[[StepReport], None] | None = None,
 ) -> TrainingResult:
-    """Train the given parts to the end, or until ``stop`` asks to leave."""
+    """Train the given parts to the end, or until ``stop`` asks to leave; every rank calls this."""
     ranks = ranks or Ranks()
     folder = Path(config.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     resumed = Resumed(0, math.inf, None, 0, 0.0)
     last = checkpoint_path(folder, "last")
-    if last.exists():
-        resumed = load_checkpoint(last, parts.learner)
+    if checkpoint_to_go_on_from(folder, ranks) is not None:
+        resumed = load_checkpoint(last, parts.learner, ranks)
         LOGGER.info("going on from %s: epoch %d%s", last, resumed.start_epoch, _place(resumed.position))
     plan = EpochPlan(config.epochs, config.eval_freq, config.save_freq, config.keep_freq, config.best_on)
     walk = parts.walk or partial(run_epochs, plan)
-    with RunLog(
+    run_log = RunLog(
         folder,
         print_freq=config.print_freq,
         accum_iter=config.accum_iter,
         board_names=parts.board_names,
-    ) as log:
-        run = _Run(config, parts, folder, log, stop or StopRequest(), ranks, resumed, on_step)
+    )
+    with run_log if ranks.is_main else nullcontext() as log:
+        run = TrainingActions(config, parts, folder, log, stop or StopRequest(), ranks, resumed, on_step)
         try:
             completed = walk(
                 run,
@@ -226,7 +206,7 @@ def run_training(
                 position=run.usable_position(),
             )
         except NotFiniteError as error:
-            raise keep_evidence(error, folder) from None
+            raise keep_evidence(error, folder, ranks) from None
     return TrainingResult(
         completed, run.final_checkpoint if completed else last, run.pairs_seen, run.seconds / 3600
     )
@@ -252,8 +232,9 @@ def dry_run(parts: TrainingParts) -> TrainingResult:
     learner.optimizer.zero_grad(set_to_none=True)
     pairs = 0
     for batch in islice(parts.train_loader.epoch(0), learner.accum_iter):
-        result = parts.step_loss(learner.model, parts.train_criterion, batch, learner.precision)
-        learner.backward(result)
+        with learner.micro_step(last=True):
+            result = parts.step_loss(learner.trained_model, parts.train_criterion, batch, learner.precision)
+            learner.backward(result)
         pairs += len(batch[0]["img"])
         LOGGER.info("train: loss %.4f, image %s", result.value, tuple(batch[0]["img"].shape))
     LOGGER.info("gradient norm %.4f", learner.update())
@@ -263,127 +244,6 @@ def dry_run(parts: TrainingParts) -> TrainingResult:
             result = batch_loss(learner.model.eval(), parts.test_criterion, batch, learner.precision)
         LOGGER.info("%s: loss %.4f, image %s", name, result.value, tuple(batch[0]["img"].shape))
     return TrainingResult(False, None, pairs, (time.monotonic() - began) / 3600)
-
-
-@dataclass
-class _Run:
-    """Carries out what ``run_epochs`` asks for, and is told about each step."""
-
-    config: TrainConfig
-    parts: TrainingParts
-    folder: Path
-    run_log: RunLog
-    stop: StopRequest
-    ranks: Ranks
-    resumed: Resumed
-    on_step: Callable[[StepReport], None] | None = None
-    pairs_seen: int = 0
-    best_so_far: float = math.inf
-    final_checkpoint: Path | None = None
-    test_names: Sequence[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.pairs_seen = self.resumed.pairs_seen
-        self.best_so_far = self.resumed.best_so_far
-        self.test_names = list(self.parts.test_loaders)
-        self._args = self.config.to_dict() if self.parts.args is None else self.parts.args
-        self.schedule = CosineSchedule(
-            self.config.peak_lr(self.ranks.world_size),
-            self.config.min_lr,
-            self.config.warmup_epochs,
-            self.config.epochs,
-        )
-        self._began = time.monotonic()
-        self._last_saved = self._began
-
-    @property
-    def seconds(self) -> float:
-        """Time spent, over all parts of the run."""
-        return self.resumed.seconds + time.monotonic() - self._began
-
-    def usable_position(self) -> EpochPosition | None:
-        """Where in an epoch to go on, unless the epoch's length has changed since."""
-        position, steps = self.resumed.position, len(self.parts.train_loader)
-        if position is not None and position.steps != steps:
-            LOGGER.warning(
-                "an epoch has %d micro-batches now and had %d before: starting epoch %d again",
-                steps,
-                position.steps,
-                position.epoch,
-            )
-            return None
-        return position
-
-    def train(self, epoch: int, start: EpochPosition | None) -> Stats | None:
-        skips = self.parts.train_loader.skips
-        skips.begin(epoch, already=start.skipped if start and self.ranks.is_main else 0)
-        stats = train_one_epoch(
-            self.parts.learner,
-            self.parts.train_criterion,
-            self.parts.train_loader,
-            epoch=epoch,
-            schedule=self.schedule,
-            ranks=self.ranks,
-            start=start,
-            observer=self,
-            step_loss=self.parts.step_loss,
-        )
-        return None if stats is None else {**stats, "skipped": skips.total(self.ranks)}
-
-    def evaluate(self, name: str, epoch: int) -> Stats:
-        skips = self.parts.test_loaders[name].skips
-        skips.begin(epoch)
-        stats = evaluate_one_epoch(
-            self.parts.learner,
-            self.parts.test_criterion,
-            self.parts.test_loaders[name],
-            epoch=epoch,
-            ranks=self.ranks,
-        )
-        return {**stats, "skipped": skips.total(self.ranks)}
-
-    def save(self, name: str, epoch: int, best_so_far: float, position: EpochPosition | None = None) -> None:
-        self.best_so_far = best_so_far
-        if self.ranks.is_main:
-            save_checkpoint(
-                checkpoint_path(self.folder, name),
-                self.parts.learner,
-                args=self._args,
-                epoch=epoch,
-                best_so_far=best_so_far,
-                pairs_seen=self.pairs_seen,
-                seconds=self.seconds,
-                position=position,
-            )
-        self._last_saved = time.monotonic()
-
-    def save_final(self, epoch: int, best_so_far: float) -> None:
-        self.final_checkpoint = save_final(
-            self.folder,
-            self.parts.learner,
-            args=self._args,
-            epochs=epoch,
-            best_so_far=best_so_far,
-        )
-
-    def log(self, epoch: int, train: Stats | None, tests: Mapping[str, Stats], best_so_far: float) -> None:
-        self.best_so_far = best_so_far
-        extra: dict[str, Any] = {"pairs_seen": self.pairs_seen, "hours": round(self.seconds / 3600, 4)}
-        self.run_log.epoch(epoch, train, tests, extra)
-
-    def micro_step(self, report: StepReport) -> None:
-        self.pairs_seen += report.pairs * self.ranks.world_size
-        self.run_log.step(report)
-        if self.on_step is not None:
-            self.on_step(report)
-
-    def after_update(self, position: EpochPosition) -> bool:
-        minutes = (time.monotonic() - self._last_saved) / 60
-        stopping = self.stop.is_due
-        if stopping or 0 < self.config.save_minutes <= minutes:
-            position = replace(position, skipped=self.parts.train_loader.skips.count)
-            self.save("last", position.epoch - 1, self.best_so_far, position)
-        return stopping
 
 
 def _place(position: EpochPosition | None) -> str:
