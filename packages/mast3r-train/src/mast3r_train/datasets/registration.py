@@ -11,6 +11,10 @@ DATASETS: Mapping[str, str] = {
     "SyntheticScenes": "mast3r_train.datasets.synthetic:SyntheticScenes",
     "Habitat512": "mast3r_train.datasets.habitat:Habitat512",
     "Habitat": "mast3r_train.datasets.habitat:Habitat512",
+    "Co3d": "mast3r_train.datasets.co3d:Co3d",
+    "WildRgbd": "mast3r_train.datasets.wildrgbd:WildRgbd",
+    "WildRGBD": "mast3r_train.datasets.wildrgbd:WildRgbd",
+    "InternalUnreleasedDataset": "mast3r_train.datasets.unreleased:InternalUnreleasedDataset",
 }
 
 TRANSFORMS: Mapping[str, str] = {
