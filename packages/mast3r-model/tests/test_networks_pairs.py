@@ -253,3 +253,21 @@ def test_in_order(keys: list[int], batch_size: int) -> None:
         assert len({keys[row] for row in rows}) == 1
     full_batches = sum(-(-keys.count(key) // batch_size) for key in set(keys))
     assert len(batches) == full_batches
+
+
+@pytest.mark.parametrize("head_type", sorted(HEADS))
+def test_gradient_checkpointing_changes_no_gradient(head_type: str) -> None:
+    plain = build(head_type, **STORED).train()
+    saving = copy.deepcopy(plain)
+    saving.gradient_checkpointing = True
+    images = torch.stack([photo(32, 48, seed) for seed in range(2)])
+    for model in (plain, saving):
+        prediction1, prediction2 = model({"img": images}, {"img": images.flip(0)})
+        sum(maps.mean() for maps in (*prediction1.values(), *prediction2.values())).backward()
+    compared = 0
+    for (name, expected), found in zip(plain.named_parameters(), saving.parameters(), strict=True):
+        assert (found.grad is None) == (expected.grad is None), name
+        if expected.grad is not None:
+            assert torch.equal(found.grad, expected.grad), name
+            compared += 1
+    assert compared > 50

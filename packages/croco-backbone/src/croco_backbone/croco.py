@@ -103,7 +103,7 @@ class CroCoNet(CroCoTrunk):
             tokens, visible_positions = _visible(tokens, mask), _visible(positions, mask)
         outputs = []
         for block in self.enc_blocks:
-            tokens = block(tokens, visible_positions)
+            tokens = self.run_block(block, tokens, visible_positions)
             outputs.append(tokens)
         return [*outputs[:-1], self.enc_norm(tokens)], positions
 
@@ -145,7 +145,7 @@ class CroCoNet(CroCoTrunk):
             stream, memory = stream + self.dec_pos_embed, memory + self.dec_pos_embed
         outputs = []
         for block in self.dec_blocks:
-            stream, memory = block(stream, memory, positions1, positions2)
+            stream, memory = self.run_block(block, stream, memory, positions1, positions2)
             outputs.append(stream)
         return [*outputs[:-1], self.dec_norm(stream)]
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import Parameter
+from torch.utils.checkpoint import checkpoint
 
 from croco_backbone.blocks import LAYER_NORM, DecoderBlock, EncoderBlock, NormLayer
 from croco_backbone.initialization import initialize_croco_weights
@@ -36,6 +39,10 @@ class CroCoTrunk(nn.Module):
         norm_im2_in_dec: Whether each decoder block normalises its memory.
         pos_embed: ``'cosine'`` or ``'RoPE<base>'``.
         patch_embed_cls: Name of the patch embedding, a key of `PATCH_EMBEDS`.
+
+    Attributes:
+        gradient_checkpointing: In training, keep only the input of each block and compute the block again in
+            the backward pass: the same numbers with less memory, for about a third more time.
 
     Raises:
         ValueError: For an unknown name or sizes that do not divide.
@@ -71,6 +78,7 @@ class CroCoTrunk(nn.Module):
         self.norm_im2_in_dec = norm_im2_in_dec
         self.pos_embed = pos_embed
         self.rope = rope_from_name(pos_embed)
+        self.gradient_checkpointing = False
 
         self.patch_embed = self._build_patch_embed(patch_embed_cls, img_size)
         self.mask_token = Parameter(torch.zeros(1, 1, dec_embed_dim))
@@ -107,8 +115,14 @@ class CroCoTrunk(nn.Module):
         """
         tokens, positions = self.embed_image(image, true_shape)
         for block in self.enc_blocks:
-            tokens = block(tokens, positions)
+            tokens = self.run_block(block, tokens, positions)
         return self.enc_norm(tokens), positions
+
+    def run_block(self, block: nn.Module, *inputs: Tensor) -> Any:
+        """Call a block; with `gradient_checkpointing`, so that the backward pass computes it again."""
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return checkpoint(block, *inputs, use_reentrant=False)
+        return block(*inputs)
 
     def embed_image(
         self,

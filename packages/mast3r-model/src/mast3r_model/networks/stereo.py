@@ -219,8 +219,8 @@ class AsymmetricCroCo3DStereo(CroCoTrunk):
             outputs1, outputs2 = [encoded1.tokens], [encoded2.tokens]
             for block1, block2 in zip(self.dec_blocks, self.dec_blocks2, strict=True):
                 # Each reads the other's previous tokens, so neither may be replaced before both are done.
-                next1, _ = block1(tokens1, tokens2, positions1, positions2)
-                next2, _ = block2(tokens2, tokens1, positions2, positions1)
+                next1, _ = self.run_block(block1, tokens1, tokens2, positions1, positions2)
+                next2, _ = self.run_block(block2, tokens2, tokens1, positions2, positions1)
                 tokens1, tokens2 = next1, next2
                 outputs1.append(tokens1)
                 outputs2.append(tokens2)
