@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -130,7 +130,7 @@ class ObjectSequences(PairDataset):
         """The frame at a position, or the nearest one that is not empty, in a random direction."""
         label, frames = self.sequences[number]
         key = (number, resolution, masked)
-        known_empty = self._empty.get(key, frozenset())
+        known_empty: Set[int] = self._empty.get(key, frozenset())
         direction = 0
         for offset in range(len(frames)):
             if offset and not direction:
