@@ -42,6 +42,21 @@ def mast3r_commands() -> Mapping[str, CommandSpec]:
             help="Train a network from expressions or a recipe.",
             section="Train",
         ),
+        "pretrain-croco": CommandSpec(
+            target="mast3r_train.croco.cli:pretrain_command",
+            help="Pretrain a backbone on pairs of photos without labels.",
+            section="Train",
+        ),
+        "data croco-crops": CommandSpec(
+            target="mast3r_train.croco.cli:crops_command",
+            help="Cut crops out of photos, for pretraining.",
+            section="Train",
+        ),
+        "data croco-pairs": CommandSpec(
+            target="mast3r_train.croco.cli:pairs_command",
+            help="Render pairs of synthetic views, to try pretraining on.",
+            section="Train",
+        ),
         "data prepare": CommandSpec(
             target="mast3r_train.data_cli:prepare_group",
             help="From a dataset's public release to the folder that its loader reads.",
