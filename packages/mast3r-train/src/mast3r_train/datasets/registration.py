@@ -14,6 +14,12 @@ DATASETS: Mapping[str, str] = {
     "Co3d": "mast3r_train.datasets.co3d:Co3d",
     "WildRgbd": "mast3r_train.datasets.wildrgbd:WildRgbd",
     "WildRGBD": "mast3r_train.datasets.wildrgbd:WildRgbd",
+    "ARKitScenes": "mast3r_train.datasets.arkitscenes:ARKitScenes",
+    "ScanNetpp": "mast3r_train.datasets.scannetpp:ScanNetpp",
+    "Waymo": "mast3r_train.datasets.waymo:Waymo",
+    "BlendedMVS": "mast3r_train.datasets.blendedmvs:BlendedMVS",
+    "MegaDepth": "mast3r_train.datasets.megadepth:MegaDepth",
+    "StaticThings3D": "mast3r_train.datasets.staticthings3d:StaticThings3D",
     "InternalUnreleasedDataset": "mast3r_train.datasets.unreleased:InternalUnreleasedDataset",
 }
 

@@ -1,0 +1,75 @@
+"""`ScanNetpp`: scanned rooms, photos with depth of the mesh (spec 41 section 7)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mast3r_model import ConfigError
+from mast3r_train.geometry.orientation import View
+from mast3r_train.views import PairDataset
+
+from .files import read_depth_png, read_rgb
+from .scene_metadata import load_scene_metadata
+
+MILLIMETRES = 1000.0
+
+
+class ScanNetpp(PairDataset):
+    """Pairs of photos of one room, of a camera (``DSC...``) and of a telephone (``frame_...``).
+
+    The folder, as ``mast3r data prepare scannetpp`` and upstream's script write it::
+
+        all_metadata.npz
+        <scene>/images/<name>.jpg
+        <scene>/depth/<name>.png        16 bits, mm; 0 unknown
+
+    The stored principal points count from the corner of the first pixel, half a pixel more than those of all
+    other datasets. The loader does not undo that: upstream's does not, and networks were trained so.
+
+    Args:
+        split: ``'train'``, there is no other.
+        options: those of :class:`PairDataset`.
+
+    Raises:
+        ConfigError: another split.
+        InputError: the folder is not laid out like that.
+    """
+
+    is_metric_scale = True
+    default_folder = "scannetpp_processed"
+    names = ("ScanNetpp",)
+
+    def __init__(self, *, split: str = "train", **options: Any) -> None:
+        super().__init__(split=split, **options)
+        if split != "train":
+            raise ConfigError(f"ScanNetpp has only split='train', got {split!r}")
+        self.metadata = load_scene_metadata("ScanNetpp", self.root)
+
+    def __len__(self) -> int:
+        return len(self.metadata.pairs)
+
+    def get_stats(self) -> str:
+        return f"{len(self):_} pairs of {len(self.metadata.scenes):_} scenes"
+
+    def _get_views(self, index: int, resolution: tuple[int, int], rng: np.random.Generator) -> list[View]:
+        return [self._view(index, image, resolution, rng) for image in self.metadata.pairs[index].tolist()]
+
+    def _view(self, index: int, image: int, resolution: tuple[int, int], rng: np.random.Generator) -> View:
+        scene, name = self.metadata.scene_of(image), self.metadata.images[image]
+        photo = read_rgb(self.root / scene / "images" / f"{name}.jpg")
+        depth = read_depth_png(self.root / scene / "depth" / f"{name}.png") / MILLIMETRES
+        label = f"{scene}_{name}"
+        photo, depth, K = self._crop_resize_if_necessary(
+            photo, depth, self.metadata.intrinsics[image], resolution, rng, label
+        )
+        return {
+            "img": photo,
+            "depthmap": depth,
+            "camera_pose": self.metadata.trajectories[image].copy(),
+            "camera_intrinsics": K,
+            "dataset": "ScanNet++",
+            "label": label,
+            "instance": f"{index}_{image}",
+        }

@@ -1,0 +1,85 @@
+"""`all_metadata.npz`: images, cameras and pairs of all scenes in one file (ARKitScenes, ScanNet++; spec 41)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from mast3r_model import InputError
+
+from .files import load_npz, missing_layout
+
+FILE_NAME = "all_metadata.npz"
+
+_KEYS = ("scenes", "sceneids", "images", "intrinsics", "trajectories", "pairs")
+
+
+@dataclass(frozen=True, eq=False)
+class SceneMetadata:
+    """What the file says.
+
+    Attributes:
+        scenes: names of the scenes.
+        sceneids: (M,) of each image, its scene.
+        images: names of the images.
+        intrinsics: (M, 3, 3) float32 in pixels.
+        trajectories: (M, 4, 4) float32 cam2world in metres.
+        pairs: (K, 2) indices into ``images``.
+    """
+
+    scenes: list[str]
+    sceneids: Int[np.ndarray, "M"]
+    images: list[str]
+    intrinsics: Float[np.ndarray, "M 3 3"]
+    trajectories: Float[np.ndarray, "M 4 4"]
+    pairs: Int[np.ndarray, "K 2"]
+
+    def scene_of(self, image: int) -> str:
+        """Name of an image's scene."""
+        return self.scenes[self.sceneids[image]]
+
+
+def load_scene_metadata(dataset: str, folder: Path) -> SceneMetadata:
+    """Read and check ``all_metadata.npz``.
+
+    Args:
+        dataset: the dataset's name, for messages.
+        folder: that holds the file.
+
+    Raises:
+        InputError: it is missing, broken, or its arrays do not fit each other.
+    """
+    path = folder / FILE_NAME
+    if not path.is_file():
+        raise missing_layout(dataset, folder, FILE_NAME)
+    stored = load_npz(path, _KEYS)
+    count = len(stored["images"])
+    expected = {"sceneids": (count,), "intrinsics": (count, 3, 3), "trajectories": (count, 4, 4)}
+    for key, shape in expected.items():
+        if stored[key].shape != shape:
+            raise InputError(
+                f"{path}: {key} has the shape {stored[key].shape}, expected {shape} for {count} images"
+            )
+    pairs = stored["pairs"]
+    if pairs.ndim != 2 or pairs.shape[1] < 2:
+        raise InputError(f"{path}: pairs has the shape {pairs.shape}, expected (number of pairs, 2 or more)")
+    indices = pairs[:, :2].astype(np.int64)
+    _check_range(path, "pairs", indices, count)
+    sceneids = stored["sceneids"].astype(np.int64)
+    _check_range(path, "sceneids", sceneids, len(stored["scenes"]))
+    return SceneMetadata(
+        scenes=[str(name) for name in stored["scenes"]],
+        sceneids=sceneids,
+        images=[str(name) for name in stored["images"]],
+        intrinsics=stored["intrinsics"].astype(np.float32),
+        trajectories=stored["trajectories"].astype(np.float32),
+        pairs=indices,
+    )
+
+
+def _check_range(path: Path, key: str, indices: np.ndarray, count: int) -> None:
+    if len(indices) and not 0 <= indices.min() <= indices.max() < count:
+        raise InputError(f"{path}: {key} has indices outside of 0 to {count - 1}")
