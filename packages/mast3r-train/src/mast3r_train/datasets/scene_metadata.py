@@ -1,4 +1,4 @@
-"""`all_metadata.npz`: images, cameras and pairs of all scenes in one file (ARKitScenes, ScanNet++; spec 41)."""
+"""`all_metadata.npz`: images, cameras, pairs of all scenes in one file (ARKitScenes, ScanNet++; spec 41)."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ class SceneMetadata:
 
     Attributes:
         scenes: names of the scenes.
-        sceneids: (M,) of each image, its scene.
+        sceneids: (number of images,) of each, its scene.
         images: names of the images.
-        intrinsics: (M, 3, 3) float32 in pixels.
-        trajectories: (M, 4, 4) float32 cam2world in metres.
-        pairs: (K, 2) indices into ``images``.
+        intrinsics: (images, 3, 3) float32 in pixels.
+        trajectories: (images, 4, 4) float32 cam2world in metres.
+        pairs: (pairs, 2) indices into ``images``.
     """
 
     scenes: list[str]
-    sceneids: Int[np.ndarray, "M"]
+    sceneids: Int[np.ndarray, " images"]
     images: list[str]
-    intrinsics: Float[np.ndarray, "M 3 3"]
-    trajectories: Float[np.ndarray, "M 4 4"]
-    pairs: Int[np.ndarray, "K 2"]
+    intrinsics: Float[np.ndarray, "images 3 3"]
+    trajectories: Float[np.ndarray, "images 4 4"]
+    pairs: Int[np.ndarray, "pairs 2"]
 
     def scene_of(self, image: int) -> str:
         """Name of an image's scene."""
