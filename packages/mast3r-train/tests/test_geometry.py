@@ -17,14 +17,13 @@ Goldens = Callable[[str], Path]
 
 @pytest.fixture
 def arrays(goldens: Goldens) -> dict[str, np.ndarray]:
-    # corres.npz and corres.json hold the entries named "corres" of views.npz and views.json.
-    with np.load(goldens("train/views/corres.npz"), allow_pickle=False) as stored:
+    with np.load(goldens("train/views/views.npz"), allow_pickle=False) as stored:
         return dict(stored)
 
 
 @pytest.fixture
 def cases(goldens: Goldens) -> list[dict]:
-    return json.loads(goldens("train/views/corres.json").read_text())
+    return json.loads(goldens("train/views/views.json").read_text())["corres"]
 
 
 def view(arrays: dict[str, np.ndarray], case: int, number: int) -> dict[str, torch.Tensor]:

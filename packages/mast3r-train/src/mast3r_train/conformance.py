@@ -173,7 +173,8 @@ def _problems_of_geometry(view: Any) -> Iterator[str]:
     points = np.asarray(view["pts3d"], np.float64)[valid]
     local = (points - pose[:3, 3]) @ rotation
     pixels = local @ K.T
-    pixels = pixels[:, :2] / pixels[:, 2:]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pixels = pixels[:, :2] / pixels[:, 2:]
     own = np.argwhere(valid)[:, ::-1]
     error = float(np.abs(pixels - own).max())
     if not error <= REPROJECTION_TOLERANCE * max(1.0, np.abs(pose[:3, 3]).max() / np.abs(local).max()):

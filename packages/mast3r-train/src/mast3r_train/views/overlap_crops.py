@@ -76,8 +76,7 @@ def _inside(
     pixels: Int[np.ndarray, "n 2"], boxes: Float[np.ndarray, "crops 4"]
 ) -> Bool[np.ndarray, "n crops"]:
     place = pixels[:, None]
-    inside: np.ndarray = ((place >= boxes[:, :2]) & (place < boxes[:, 2:])).all(axis=-1)
-    return inside
+    return np.asarray(((place >= boxes[:, :2]) & (place < boxes[:, 2:])).all(axis=-1))
 
 
 def _look_at(view: View, box: np.ndarray, size: Size) -> None:
