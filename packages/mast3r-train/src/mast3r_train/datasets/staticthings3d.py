@@ -73,7 +73,9 @@ class StaticThings3D(PairDataset):
 
     def _get_views(self, index: int, resolution: tuple[int, int], rng: np.random.Generator) -> list[View]:
         masked = bool(rng.choice(2)) if self.mask_bg == "rand" else bool(self.mask_bg)
-        return [self._view(frame, masked, resolution, rng) for frame in frames_of_pair(self.pairs[index])]
+        return [
+            self._view(frame, masked, resolution, rng) for frame in frames_of_pair(self.pairs[index].item())
+        ]
 
     def _view(
         self, frame: ThingsFrame, masked: bool, resolution: tuple[int, int], rng: np.random.Generator
@@ -122,9 +124,9 @@ def read_staticthings_pairs(path: Path) -> np.ndarray:
     return pairs
 
 
-def frames_of_pair(pair: np.void) -> tuple[ThingsFrame, ThingsFrame]:
+def frames_of_pair(pair: tuple[Any, ...]) -> tuple[ThingsFrame, ThingsFrame]:
     """The two frames of an entry of the pair list."""
-    scene, sequence, camera1, number1, camera2, number2 = pair.item()
+    scene, sequence, camera1, number1, camera2, number2 = pair
     folder = f"TRAIN/{_bytes(scene).decode()}/{int(sequence):04d}"
     return (
         ThingsFrame(folder, f"{CAMERAS[_bytes(camera1)]}/{int(number1):04d}"),
