@@ -20,6 +20,7 @@ def render_pairs(
     *,
     size: int = 256,
     seed: int = 0,
+    procedural: int = 48,
     track: Callable[[Iterable[Sequence[int]], int], Iterable[Sequence[int]]] | None = None,
 ) -> None:
     """Write ``<n>_1.jpg`` and ``<n>_2.jpg``: two views of scene n that show much of the same.
@@ -31,9 +32,17 @@ def render_pairs(
         count: number of pairs.
         size: side of the images in pixels.
         seed: of the scenes.
+        procedural: number of textures; 48 take 5 seconds to make.
         track: wraps the iteration over the groups of pairs for a progress display.
     """
-    scenes = SyntheticScenes(count, seed=seed, resolution=(size, size), portrait=0.0, covisibility=(0.4, 0.9))
+    scenes = SyntheticScenes(
+        count,
+        seed=seed,
+        procedural=procedural,
+        resolution=(size, size),
+        portrait=0.0,
+        covisibility=(0.4, 0.9),
+    )
     waiting = [number for number in range(count) if not _file(folder, number, 2).exists()]
     groups: Iterable[Sequence[int]] = [
         waiting[start : start + _AT_ONCE] for start in range(0, len(waiting), _AT_ONCE)
