@@ -57,9 +57,19 @@ def mast3r_commands() -> Mapping[str, CommandSpec]:
             help="Render pairs of synthetic views, to try pretraining on.",
             section="Train",
         ),
+        "data check": CommandSpec(
+            target="mast3r_train.data_cli:check_command",
+            help="Check a dataset, yours or ours, against the view contract.",
+            section="Train",
+        ),
         "data prepare": CommandSpec(
             target="mast3r_train.data_cli:prepare_group",
             help="From a dataset's public release to the folder that its loader reads.",
+            section="Train",
+        ),
+        "data pairs": CommandSpec(
+            target="mast3r_train.preparing.pairs_cli:pairs_command",
+            help="Find pairs in a prepared dataset whose release has none.",
             section="Train",
         ),
     }
