@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mast3r_model.cli import CommandContext, command, option, run
+from mast3r_model.cli import CommandContext, option, run
 from mast3r_train.config import TrainConfig, base_type
+from mast3r_train.process_cli import ProcessCommand, process_group, runs_elsewhere, told_once_a_machine
 
 if TYPE_CHECKING:
     from mast3r_train.loop.epoch import StepReport
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "mast3r train --recipe nano.toml --output-dir runs/nano",
     "mast3r train --recipe nano.toml --batch-size 4 --dry-run",
+    "mast3r train --recipe nano.toml --nproc-per-node gpu",
 )
 
 EPILOG = """The output folder holds checkpoint-last.pth, -best.pth and -final.pth, log.txt, steps.jsonl,
@@ -57,12 +59,13 @@ def _option(field: dataclasses.Field[Any], annotation: Any) -> Any:
         choices = typing.get_args(annotation) if typing.get_origin(annotation) is typing.Literal else None
         settings["type"] = click.Choice(choices) if choices else kind
         settings["metavar"] = field.metadata["metavar"]
+        settings["multiple"] = typing.get_origin(annotation) is tuple
     default = None if field.default == "" else field.default
     names = (*_MORE_NAMES.get(field.name, ()), f"--{field.name.replace('_', '-')}")
     return option(field.name, *names, default=default, **settings)
 
 
-@command("train", examples=EXAMPLES, epilog=EPILOG, verbosity=1)
+@click.command("train", cls=ProcessCommand, examples=EXAMPLES, epilog=EPILOG, verbosity=1)
 @option(
     "--recipe",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -81,12 +84,17 @@ def train_command(context: CommandContext, recipe: Path | None, **flags: Any) ->
         for name, value in flags.items()
         if parsed.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
     }
-    values = read_recipe(recipe) if recipe is not None else {}
-    stages = stages_of(values, given, source=str(recipe or "the command line"))
-    stop = StopRequest.after_minutes(stages[0].config.max_minutes)
-    with stop_on_signals(stop), EpochBars(context) as bars:
-        result = train_stages(stages, stop=stop, on_step=bars.step)
-    report_result(context, result, stop, then="mast3r match A.jpg B.jpg --model {}")
+    with told_once_a_machine():
+        values = read_recipe(recipe) if recipe is not None else {}
+        stages = stages_of(values, given, source=str(recipe or "the command line"))
+    config = stages[0].config
+    if runs_elsewhere(context, config.nproc_per_node, module="mast3r_train"):
+        return
+    stop = StopRequest.after_minutes(config.max_minutes)
+    with stop_on_signals(stop), process_group(context, config.device) as ranks:
+        with EpochBars(context) as bars:
+            result = train_stages(stages, stop=stop, on_step=bars.step)
+        report_result(context, result, stop, then="mast3r match A.jpg B.jpg --model {}", speaks=ranks.is_main)
 
 
 class EpochBars:
@@ -116,15 +124,20 @@ class EpochBars:
             self._advance = None
 
 
-def report_result(context: CommandContext, result: TrainingResult, stop: StopRequest, *, then: str) -> None:
+def report_result(
+    context: CommandContext, result: TrainingResult, stop: StopRequest, *, then: str, speaks: bool = True
+) -> None:
     """Say how a run ended, and set the exit code if a signal ended it.
 
     Args:
         then: the next command, with ``{}`` for the checkpoint of a completed run.
+        speaks: False on processes that leave the words to another.
     """
     context.result(dataclasses.asdict(result))
     if stop.signal_number is not None and not result.completed:
         context.exit_code = 128 + signal.Signals(stop.signal_number)
+    if not speaks:
+        return
     seen = f"{result.pairs_seen:,} pairs in {result.hours:.2f} h"
     if result.checkpoint is None:
         context.say(f"dry run: everything works ({seen})")

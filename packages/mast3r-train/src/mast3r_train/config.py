@@ -38,6 +38,12 @@ class TrainConfig:
 
     train_dataset: str = _setting("", 'training set, e.g. "10_000 @ SyntheticScenes(...)"', section="Data")
     test_dataset: str = _setting("[None]", "test sets joined by +; [None] for none", section="Data")
+    data_root: tuple[str, ...] = _setting(
+        (),
+        "folder of a dataset's prepared files, for those without ROOT= in the expression; may be repeated",
+        section="Data",
+        metavar="NAME=PATH",
+    )
     batch_size: int = _setting(64, "pairs in a micro-batch", section="Data")
     num_workers: int = _setting(
         8, "processes that load data; 0 loads in the training process", section="Data"
@@ -89,6 +95,34 @@ class TrainConfig:
     amp: Amp = _setting(  # noqa: RUF009 - it is dataclasses.field, only shorter
         "0", "precision of the model: 0 = fp32, 1 = fp16, bf16", section="Optimisation"
     )
+    compile: bool = _setting(
+        False, "let torch compile the transformer blocks; needs a compiler", section="Optimisation"
+    )
+    gradient_checkpointing: bool = _setting(
+        False,
+        "compute the transformer blocks again in the backward pass: less memory, more time",
+        section="Fine-tuning",
+    )
+    freeze: str = _setting(
+        "none",
+        "parts not to train, joined by commas: encoder, decoder, heads, mask, a module's name or a pattern; "
+        "'not heads' = all but the heads",
+        section="Fine-tuning",
+        metavar="PARTS",
+    )
+    lora: int | None = _setting(
+        None, "train small matrices of this rank beside frozen weights (LoRA)", section="Fine-tuning"
+    )
+    lora_alpha: float | None = _setting(
+        None, "scale of LoRA times its rank; default: the rank", section="Fine-tuning"
+    )
+    lora_targets: str = _setting(
+        "qkv,proj,projq,projk,projv,fc1,fc2",
+        "linear layers of the blocks that get LoRA matrices, or patterns over whole names",
+        section="Fine-tuning",
+        metavar="NAMES",
+    )
+    lora_train_heads: bool = _setting(False, "train the heads too, with --lora", section="Fine-tuning")
     seed: int = _setting(0, "seed of torch and numpy", section="Optimisation")
 
     output_dir: str = _setting("./output/", "where checkpoints and logs go", section="Output", metavar="DIR")
@@ -151,7 +185,7 @@ class TrainConfig:
         for name in ("blr", "min_lr", "weight_decay"):
             value = getattr(self, name)
             _require(math.isfinite(value) and value >= 0, name, value, "a finite number, 0 or more")
-        for name in ("lr", "clip_grad", "max_minutes", "threads"):
+        for name in ("lr", "clip_grad", "max_minutes", "threads", "lora", "lora_alpha"):
             value = getattr(self, name)
             _require(value is None or (math.isfinite(value) and value > 0), name, value, "more than 0")
         _require(self.ema is None or 0 < self.ema < 1, "ema", self.ema, "between 0 and 1, such as 0.999")
@@ -199,9 +233,9 @@ class TrainConfig:
 
 
 def base_type(annotation: Any) -> type:
-    """The type of a field's values: ``int`` for ``int | None``, ``str`` for a Literal."""
+    """The type of a field's values: ``int`` for ``int | None``, ``str`` for a Literal or several texts."""
     options = [option for option in typing.get_args(annotation) if option is not type(None)]
-    if typing.get_origin(annotation) is Literal:
+    if typing.get_origin(annotation) in (Literal, tuple):
         return str
     return options[0] if options else annotation
 
@@ -211,6 +245,9 @@ def _convert(value: Any, annotation: Any, place: str) -> Any:
     if value is None:
         return None
     wanted = base_type(annotation)
+    if typing.get_origin(annotation) is tuple:
+        values = [value] if isinstance(value, str) else list(value)
+        return tuple(_convert(item, str, place) for item in values)
     if wanted is bool:
         fits = isinstance(value, bool)
     elif wanted is int:

@@ -1,11 +1,11 @@
-"""``mast3r data prepare``: the registered preprocessors as one group of commands."""
+"""``mast3r data prepare``, the registered preprocessors as a group of commands; ``mast3r data check``."""
 
 from __future__ import annotations
 
 import click
 
-from mast3r_model import PluginError, registry
-from mast3r_model.cli import CommandGroup
+from mast3r_model import InputError, PluginError, registry
+from mast3r_model.cli import CommandContext, CommandGroup, argument, command, option
 
 
 class PrepareGroup(CommandGroup):
@@ -34,3 +34,50 @@ class PrepareGroup(CommandGroup):
 prepare_group = PrepareGroup(
     "prepare", {}, help="From a dataset's public release to the folder that its loader reads."
 )
+
+
+@command(
+    "check",
+    examples=(
+        "mast3r data check \"Co3d(split='train', resolution=(512, 384), n_corres=1024)\"",
+        "mast3r data check \"MyScenes(ROOT='scenes', resolution=(224, 224))\" --samples 50",
+    ),
+)
+@argument("dataset", help="A dataset expression, as for --train_dataset.")
+@option("--samples", type=click.IntRange(min=1), default=8, help="Samples per resolution to look at.")
+@option(
+    "--data-root",
+    multiple=True,
+    metavar="NAME=PATH",
+    help="Folder of a dataset's prepared files; may be repeated.",
+)
+def check_command(context: CommandContext, dataset: str, samples: int, data_root: tuple[str, ...]) -> None:
+    """Check a dataset against the view contract: depth, cameras, points, correspondences, types."""
+    from mast3r_train.conformance import check_dataset
+    from mast3r_train.datasets.roots import named_roots, parse_named_root
+    from mast3r_train.loop.building import build_dataset
+
+    with named_roots(dict(map(parse_named_root, data_root))), context.timed("check"):
+        built = build_dataset(dataset)
+        report = check_dataset(built, samples=samples)
+    context.say(f"{built!r}")
+    context.result(
+        length=len(built),
+        checked=report.checked,
+        problems=list(report.problems),
+        unreadable=list(report.unreadable),
+    )
+    for text in report.problems:
+        context.say(f"breaks the contract: {text}")
+    for text in report.unreadable:
+        context.say(f"cannot be read: {text}")
+    if report.problems:
+        raise InputError(
+            f"the dataset breaks the view contract in {len(report.problems)} ways",
+            hint="the contract: docs/datasets.md",
+        )
+    if not report.checked:
+        raise InputError("no sample could be made", hint="see the files named above")
+    if report.unreadable:
+        context.partial(f"{len(report.unreadable)} of the samples looked at cannot be made")
+    context.say(f"{report.checked} samples keep the contract")

@@ -20,6 +20,7 @@ import torch
 
 from mast3r_model import ConfigError, OutputError, Precision, cpu_threads, resolve_precision
 from mast3r_train.config import TrainConfig
+from mast3r_train.datasets.roots import named_roots, parse_named_root
 from mast3r_train.loop.actions import TrainingActions
 from mast3r_train.loop.averaging import AveragedWeights
 from mast3r_train.loop.building import (
@@ -37,6 +38,7 @@ from mast3r_train.loop.checkpointing import (
 from mast3r_train.loop.distributed import joined_ranks
 from mast3r_train.loop.epoch import EpochPosition, StepReport
 from mast3r_train.loop.failures import dead_workers_told
+from mast3r_train.loop.finetuning import prepare_model
 from mast3r_train.loop.interruption import StopRequest
 from mast3r_train.loop.learner import Learner, batch_loss
 from mast3r_train.loop.loading import PairLoader
@@ -93,7 +95,8 @@ def train(
     with cpu_threads(config.threads), joined_ranks(config.device) as ranks, dead_workers_told():
         if not config.dry_run:
             _check_folder(Path(config.output_dir))
-        parts = (build or build_parts)(config, ranks)
+        with named_roots(dict(map(parse_named_root, config.data_root))):
+            parts = (build or build_parts)(config, ranks)
         if config.dry_run:
             return dry_run(parts)
         return run_training(config, parts, stop=stop, ranks=ranks, on_step=on_step)
@@ -157,6 +160,7 @@ def make_learner(
 ) -> Learner:
     """The model on its device with optimizer, scaler and, if asked for, moving average."""
     ranks = ranks or Ranks()
+    adapters, frozen = prepare_model(model, config, precision.device)
     sharing = share_model(model, precision.device, ranks, shard=config.fsdp)
     lr = config.peak_lr(ranks.world_size)
     return Learner(
@@ -168,6 +172,8 @@ def make_learner(
         clip_grad=config.clip_grad,
         average=AveragedWeights(model, config.ema) if config.ema is not None else None,
         sharing=sharing,
+        adapters=adapters,
+        frozen=frozen,
     )
 
 
@@ -228,7 +234,7 @@ def dry_run(parts: TrainingParts) -> TrainingResult:
     """One training step and one batch of each test set; nothing is written."""
     began = time.monotonic()
     learner = parts.learner
-    learner.model.train()
+    learner.train_mode()
     learner.optimizer.zero_grad(set_to_none=True)
     pairs = 0
     for batch in islice(parts.train_loader.epoch(0), learner.accum_iter):
