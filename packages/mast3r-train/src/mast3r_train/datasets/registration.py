@@ -20,6 +20,11 @@ DATASETS: Mapping[str, str] = {
     "BlendedMVS": "mast3r_train.datasets.blendedmvs:BlendedMVS",
     "MegaDepth": "mast3r_train.datasets.megadepth:MegaDepth",
     "StaticThings3D": "mast3r_train.datasets.staticthings3d:StaticThings3D",
+    "TartanAir": "mast3r_train.datasets.tartanair:TartanAir",
+    "UnrealStereo4K": "mast3r_train.datasets.unrealstereo4k:UnrealStereo4K",
+    "VirtualKitti": "mast3r_train.datasets.virtualkitti:VirtualKitti",
+    "NianticMapFree": "mast3r_train.datasets.nianticmapfree:NianticMapFree",
+    "DL3DV": "mast3r_train.datasets.dl3dv:DL3DV",
     "InternalUnreleasedDataset": "mast3r_train.datasets.unreleased:InternalUnreleasedDataset",
 }
 
@@ -28,5 +33,15 @@ TRANSFORMS: Mapping[str, str] = {
     "ColorJitter": "mast3r_train.transforms:ColorJitter",
 }
 
-PREPROCESSORS: Mapping[str, str] = {}
+PREPROCESSORS: Mapping[str, str] = {
+    "co3d": "mast3r_train.preparing.co3d:prepare",
+    "wildrgbd": "mast3r_train.preparing.wildrgbd:prepare",
+    "arkitscenes": "mast3r_train.preparing.arkitscenes:prepare",
+    "scannetpp": "mast3r_train.preparing.scannetpp:prepare",
+    "waymo": "mast3r_train.preparing.waymo:prepare",
+    "habitat": "mast3r_train.preparing.habitat:prepare",
+    "blendedmvs": "mast3r_train.preparing.blendedmvs:prepare",
+    "megadepth": "mast3r_train.preparing.megadepth:prepare",
+    "staticthings3d": "mast3r_train.preparing.staticthings3d:prepare",
+}
 """Name of ``mast3r data prepare NAME`` -> click command."""
