@@ -40,8 +40,11 @@ class ToldElsewhereError(Exception):
 
 
 @contextmanager
-def dead_workers_told() -> Iterator[None]:
+def dead_workers_told(ranks: Ranks) -> Iterator[None]:
     """Say in one line that a process that loads data has died; torch raises wherever the code just is.
+
+    Args:
+        ranks: the process that it loads data for.
 
     Raises:
         LostProcessError: one has died inside the block.
@@ -54,8 +57,9 @@ def dead_workers_told() -> Iterator[None]:
             raise
         by = re.search(r"killed by signal: ([\w ]+)", text)
         how = f"was killed (signal: {by[1].strip()})" if by else "has ended"
+        whose = f" for rank {ranks.rank}" if ranks.world_size > 1 else ""
         raise LostProcessError(
-            f"a process that loads data {how}; training stopped",
+            f"a process that loads data{whose} {how}; training stopped",
             hint="most often memory ran out: give a smaller --num_workers or --batch_size, or look into the "
             f"system's log; {_GO_ON}",
         ) from error
@@ -82,6 +86,19 @@ def one_voice(ranks: Ranks) -> Iterator[None]:
         if told is error:
             raise
         raise told from error
+
+
+def leave_after_main(ranks: Ranks) -> None:
+    """At the end of the work: wait until rank 0 has had its last words.
+
+    A launcher that sees one process leave with an exit code other than 0, as after a signal, ends the others.
+    """
+    if not isinstance(ranks, ProcessGroup) or ranks.store is None:
+        return
+    if ranks.is_main:
+        atexit.register(_say, ranks.store)
+    else:
+        _wait_until_said(ranks)
 
 
 def _cause(error: Exception, group: ProcessGroup) -> Exception | None:

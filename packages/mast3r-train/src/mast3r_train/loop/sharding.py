@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -15,7 +16,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
 )
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from mast3r_model import ConfigError
@@ -56,8 +57,11 @@ class Sharded(Sharing):
 
     @contextmanager
     def micro_step(self, model: nn.Module, *, last: bool) -> Iterator[None]:
-        cast(FSDPModule, model).set_requires_gradient_sync(last)
-        yield
+        # Gradients are split after each micro-batch: whole ones of several would not fit either. A block of
+        # the decoder returns its other input as it got it; nothing is done to that in place.
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
+            yield
 
     def clip_gradients(self, model: nn.Module, limit: float) -> float:
         norm = nn.utils.clip_grad_norm_(model.parameters(), limit)

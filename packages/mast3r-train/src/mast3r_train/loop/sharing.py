@@ -60,7 +60,7 @@ class Replicated(Sharing):
     """Each process has the whole model; the gradients are averaged in the backward pass.
 
     The weights of rank 0 are the start of all. ``mask_token`` is never used, hence
-    ``find_unused_parameters`` (spec 40 section 9.1). The model's buffers are constants.
+    ``find_unused_parameters`` (spec 40 section 9.1).
     """
 
     def __init__(self, model: nn.Module, device: torch.device) -> None:
@@ -68,7 +68,6 @@ class Replicated(Sharing):
             model,
             device_ids=[device] if device.type == "cuda" else None,
             find_unused_parameters=True,
-            broadcast_buffers=False,
             gradient_as_bucket_view=True,
         )
 

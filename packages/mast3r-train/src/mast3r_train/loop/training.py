@@ -92,7 +92,7 @@ def train(
         NotFiniteError: the loss became NaN or infinite; the evidence is in the output folder.
     """
     stop = stop or StopRequest.after_minutes(config.max_minutes)
-    with cpu_threads(config.threads), joined_ranks(config.device) as ranks, dead_workers_told():
+    with cpu_threads(config.threads), joined_ranks(config.device) as ranks, dead_workers_told(ranks):
         if not config.dry_run:
             _check_folder(Path(config.output_dir))
         with named_roots(dict(map(parse_named_root, config.data_root))):
