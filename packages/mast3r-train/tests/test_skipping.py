@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -23,7 +21,7 @@ from mast3r_train.loop.checkpointing import checkpoint_path, read_checkpoint
 from mast3r_train.loop.loading import PairLoader, make_batch
 from mast3r_train.loop.skipping import Skip, SkipLog, sample_or_another
 
-TOYS_FILE = Path(__file__).with_name("loop_toy_pairs.py")
+Settings = Callable[..., TrainConfig]
 
 
 class SomeBroken(DatasetAlgebra):
@@ -152,17 +150,11 @@ def test_too_many_skips_stop() -> None:
     assert len(list(loader_of(SomeBroken(12), skips=SkipLog("train", limit=0)).epoch(0))) == 4
 
 
-@pytest.fixture(scope="module")
-def toys() -> Iterator[ModuleType]:
-    """The toy dataset's module, with a set some of whose samples cannot be read."""
-    spec = importlib.util.spec_from_file_location("loop_toy_pairs", TOYS_FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+@pytest.fixture(scope="module", autouse=True)
+def _broken_toys(toys: ModuleType) -> Iterator[None]:
+    """A toy dataset some of whose samples cannot be read."""
 
-    class BrokenToyPairs(module.ToyPairs):  # type: ignore[misc, name-defined]
+    class BrokenToyPairs(toys.ToyPairs):  # type: ignore[misc, name-defined]
         def __init__(self, length: int, broken: list[int], **options: Any) -> None:
             super().__init__(length, **options)
             self.broken = broken
@@ -175,28 +167,14 @@ def toys() -> Iterator[ModuleType]:
     plugin = SimpleNamespace(
         mast3r_datasets=hookimpl(lambda: {"BrokenToyPairs": BrokenToyPairs}, specname="mast3r_datasets")
     )
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with temporary_plugin(module.PLUGIN, "toy-pairs"), temporary_plugin(plugin, "broken-toy-pairs"):
-        yield module
-    torch.set_num_threads(before)
+    with temporary_plugin(plugin, "broken-toy-pairs"):
+        yield
 
 
-def settings(toys: ModuleType, folder: Path, **changes: Any) -> TrainConfig:
-    values: dict[str, Any] = {
-        "model": toys.MODEL,
-        "train_criterion": toys.CRITERION,
-        "train_dataset": "BrokenToyPairs(8, [2, 6], noise=0.1)",
-        "test_dataset": "BrokenToyPairs(2, [1]) + ToyPairs(1)",
-        "batch_size": 2,
-        "num_workers": 0,
-        "epochs": 2,
-        "warmup_epochs": 0,
-        "lr": 1e-3,
-        "device": "cpu",
-        "output_dir": str(folder),
-    }
-    return TrainConfig.from_dict({**values, **changes})
+BROKEN = {
+    "train_dataset": "BrokenToyPairs(8, [2, 6], noise=0.1)",
+    "test_dataset": "BrokenToyPairs(2, [1]) + ToyPairs(1)",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -205,10 +183,10 @@ def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_run_counts_skips_in_its_log_and_goes_on_with_the_same_bits(
-    toys: ModuleType, tmp_path: Path
+    toy_settings: Settings, tmp_path: Path
 ) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert train(settings(toys, whole)).completed
+    assert train(toy_settings(whole, **BROKEN)).completed
     lines = [json.loads(line) for line in (whole / "log.txt").read_text().splitlines()]
     assert "train_skipped" not in lines[0]
     for line in lines[1:]:
@@ -219,7 +197,7 @@ def test_a_run_counts_skips_in_its_log_and_goes_on_with_the_same_bits(
         (1, "train", 2), (1, "train", 6), (2, "BrokenToyPairs", 1),
     ]  # fmt: skip
 
-    while not train(settings(toys, parts, max_minutes=1e-9)).completed:
+    while not train(toy_settings(parts, **BROKEN, max_minutes=1e-9)).completed:
         position = read_checkpoint(checkpoint_path(parts, "last"))["position"]
         assert 0 <= position["skipped"] <= 2
     ended = [read_checkpoint(checkpoint_path(folder, "final"))["model"] for folder in (whole, parts)]
@@ -228,9 +206,9 @@ def test_a_run_counts_skips_in_its_log_and_goes_on_with_the_same_bits(
     assert [line.get("train_skipped") for line in again if line["epoch"]] == [2, 2]
 
 
-def test_a_run_with_too_many_stops_and_names_the_file(toys: ModuleType, tmp_path: Path) -> None:
+def test_a_run_with_too_many_stops_and_names_the_file(toy_settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"--max_skipped allows 1; the last: \d\.exr is cut off") as caught:
-        train(settings(toys, tmp_path, max_skipped=1))
+        train(toy_settings(tmp_path, **BROKEN, max_skipped=1))
     assert str(tmp_path / "skipped.jsonl") in str(caught.value.hint)
-    train(settings(toys, tmp_path / "dry", dry_run=True))
+    train(toy_settings(tmp_path / "dry", **BROKEN, dry_run=True))
     assert not (tmp_path / "dry").exists()

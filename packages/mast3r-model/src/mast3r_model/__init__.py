@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .checkpoints import KeyMismatchError as KeyMismatchError
     from .checkpoints import LoadReport as LoadReport
     from .checkpoints import ModelPreset as ModelPreset
+    from .checkpoints import check_weights as check_weights
     from .checkpoints import checkpoint_info as checkpoint_info
     from .checkpoints import convert as convert
     from .checkpoints import download as download
@@ -87,6 +88,7 @@ _MODULES = {
         "KeyMismatchError",
         "LoadReport",
         "ModelPreset",
+        "check_weights",
         "checkpoint_info",
         "convert",
         "download",

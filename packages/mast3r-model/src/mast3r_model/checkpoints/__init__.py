@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .info import CheckpointInfo as CheckpointInfo
     from .info import checkpoint_info as checkpoint_info
     from .loading import LoadReport as LoadReport
+    from .loading import check_weights as check_weights
     from .loading import load_model as load_model
     from .loading import load_pretrained_into as load_pretrained_into
     from .locations import Location as Location
@@ -37,6 +38,7 @@ _MODULE_OF = {
     "Location": "locations",
     "ModelPreset": "presets",
     "StoredModel": "reader",
+    "check_weights": "loading",
     "checkpoint_info": "info",
     "convert": "conversion",
     "download": "locations",

@@ -130,6 +130,19 @@ def load_pretrained_into(model: nn.Module, name_or_path: str | os.PathLike[str])
     return LoadReport(match.missing, match.unexpected, tuple(sorted(match.cloned)))
 
 
+def check_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, path: str | os.PathLike[str]) -> None:
+    """Check that weights by name are exactly those of a network, before they are loaded.
+
+    Args:
+        tensors: the weights; of tied names all may be there, or one.
+        path: the file they are from, for the message.
+
+    Raises:
+        KeyMismatchError: they are not; one line with the first names and shapes that differ.
+    """
+    match_keys(model, tensors, purpose="use", path=os.fspath(path))
+
+
 def copy_weights(model: nn.Module, stored: StoredModel, match: KeyMatch) -> None:
     """Overwrite a network's parameters in place by the stored tensors that fit them."""
     own = model.state_dict(keep_vars=True)

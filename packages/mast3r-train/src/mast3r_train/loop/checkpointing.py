@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,9 +14,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from mast3r_model import CheckpointError, InputError, read_pth, write_pth
+from mast3r_model import (
+    CheckpointError,
+    InputError,
+    KeyMismatchError,
+    check_weights,
+    read_pth,
+    write_pth,
+)
 from mast3r_train.loop.epoch import EpochPosition
 from mast3r_train.loop.learner import Learner
+from mast3r_train.loop.lora import ADAPTER_FOLDER
 from mast3r_train.loop.meters import Meters
 from mast3r_train.loop.ranks import Ranks
 
@@ -85,8 +94,9 @@ def save_checkpoint(
     ranks = ranks or Ranks()
     own: dict[str, Any] = {"rng": random_states(), "position": asdict(position) if position else None}
     each = [own] if ranks.world_size == 1 else [_unpacked(b) for b in ranks.gather_bytes(_packed(own))]
+    weights = learner.sharing.model_state(learner.model)
     content = {
-        "model": learner.sharing.model_state(learner.model),
+        "model": learner.usable_weights(weights),
         "optimizer": learner.sharing.optimizer_state(learner.model, learner.optimizer),
         "scaler": learner.scaler.state_dict(),
         "args": argparse.Namespace(**args),
@@ -95,6 +105,8 @@ def save_checkpoint(
         "rng": random_states(),
         "progress": {"pairs_seen": pairs_seen, "seconds": seconds},
     }
+    if learner.adapters is not None and weights:
+        content["lora"] = learner.adapters.kept(weights)
     if learner.average is not None:
         content["ema"] = learner.average.state()
     if position is not None:
@@ -128,7 +140,9 @@ def save_final(
         weights["final-ema"] = learner.average.model.state_dict()
     if ranks.is_main:
         for name, state in weights.items():
-            write_pth(checkpoint_path(folder, name), {**common, "model": state})
+            write_pth(checkpoint_path(folder, name), {**common, "model": learner.usable_weights(state)})
+        if learner.adapters is not None:
+            learner.adapters.write(folder / ADAPTER_FOLDER, list(weights.values())[-1])
     ranks.barrier()
     return checkpoint_path(folder, list(weights)[-1])
 
@@ -147,25 +161,33 @@ def load_checkpoint(path: Path, learner: Learner, ranks: Ranks | None = None) ->
     missing = [key for key in ("model", "optimizer", "epoch") if key not in content]
     if missing:
         raise CheckpointError(f"{path} is no training checkpoint: it has no {', '.join(missing)}")
+    weights = learner.own_weights(content, path)
     try:
-        learner.sharing.load(learner.model, learner.optimizer, content["model"], content["optimizer"])
+        check_weights(learner.model, weights, path=path)
+        learner.sharing.load(learner.model, learner.optimizer, weights, content["optimizer"])
+    except KeyMismatchError as error:
+        raise CheckpointError(
+            error.message, hint="use the --model that it was trained with, or another --output_dir"
+        ) from error
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(
-            f"{path} does not fit this model: {error}",
-            hint="use the --model that it was trained with, or another --output_dir",
+            f"{path} is of a run that trained other parameters: {str(error).splitlines()[0]}",
+            hint="give the same --freeze and --lora options as before, or another --output_dir with "
+            f"--pretrained {path}",
         ) from error
     if learner.scaler.is_enabled() and content.get("scaler"):
         learner.scaler.load_state_dict(content["scaler"])
     if learner.average is not None:
         # A run that had no average so far begins it with the weights of now.
-        learner.average.load_state(content.get("ema") or {"model": content["model"], "updates": 0})
+        learner.average.load_state(content.get("ema") or {"model": weights, "updates": 0})
     rng, position = _share_of(content, ranks or Ranks())
     if rng is not None:
         restore_random_states(rng)
     progress = content.get("progress", {})
+    best_so_far = content.get("best_so_far")
     return Resumed(
         start_epoch=int(content["epoch"]) + 1,
-        best_so_far=float(content.get("best_so_far", float("inf"))),
+        best_so_far=math.inf if best_so_far is None else float(best_so_far),
         position=position,
         pairs_seen=int(progress.get("pairs_seen", 0)),
         seconds=float(progress.get("seconds", 0.0)),

@@ -129,7 +129,7 @@ def train_one_epoch(
     observer = observer or Unobserved()
     first = start.step if start else 0
     meters = Meters.from_state(start.meters) if start else Meters()
-    learner.model.train()
+    learner.train_mode()
     learner.optimizer.zero_grad(set_to_none=True)
     steps, lr = len(batches), 0.0
     for step, batch in enumerate(batches.epoch(epoch, first=first), start=first):

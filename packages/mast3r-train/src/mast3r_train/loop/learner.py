@@ -6,15 +6,17 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mast3r_model import Precision, view_to_device
+from mast3r_model import CheckpointError, Precision, view_to_device
 from mast3r_train.batches import symmetrize_batch
 from mast3r_train.loop.averaging import AveragedWeights
 from mast3r_train.loop.loading import Batch
+from mast3r_train.loop.lora import LoraAdapters
 from mast3r_train.loop.sharing import Sharing
 
 Criterion = Callable[..., tuple[Tensor, Mapping[str, Any]]]
@@ -49,6 +51,8 @@ class Learner:
         clip_grad: largest gradient norm, or None.
         average: moving average of the weights, or None.
         sharing: how the processes that train together share the model.
+        adapters: the model's LoRA adapters, or None.
+        frozen: modules of the model that are not trained, and stay in eval mode.
     """
 
     model: nn.Module
@@ -59,6 +63,8 @@ class Learner:
     clip_grad: float | None = None
     average: AveragedWeights | None = None
     sharing: Sharing = field(default_factory=Sharing)
+    adapters: LoraAdapters | None = None
+    frozen: tuple[nn.Module, ...] = ()
 
     @property
     def trained_model(self) -> nn.Module:
@@ -69,6 +75,32 @@ class Learner:
     def evaluated_model(self) -> nn.Module:
         """The model that is evaluated: the average if there is one."""
         return self.model if self.average is None else self.average.model
+
+    def train_mode(self) -> None:
+        """Put the model into train mode, but for what is frozen."""
+        self.model.train()
+        for module in self.frozen:
+            module.eval()
+
+    def usable_weights(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Whole weights of the model in upstream's layout: with the adapters added to what they adapt."""
+        return state if self.adapters is None or not state else self.adapters.merged(state)
+
+    def own_weights(self, content: Mapping[str, Any], path: Path) -> dict[str, Any]:
+        """The inverse of :meth:`usable_weights`, from what a checkpoint holds.
+
+        Raises:
+            CheckpointError: it was written with other adapters than this model has.
+        """
+        kept = content.get("lora")
+        if self.adapters is not None:
+            return self.adapters.restored(content["model"], kept, path)
+        if kept is not None:
+            raise CheckpointError(
+                f"{path} is of a run with --lora {kept['rank']}, and this one has no --lora",
+                hint=f"give it again, or another --output_dir with --pretrained {path}",
+            )
+        return content["model"]
 
     def micro_step(self, *, last: bool) -> AbstractContextManager[None]:
         """Around forward and backward of a micro-batch; ``last``: :meth:`update` follows."""
