@@ -12,11 +12,12 @@ class PrepareGroup(CommandGroup):
     """A command for each name of the plugin kind ``preprocessors``, imported when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(registry("preprocessors").names())
+        # Those that find the sky are for `mast3r data sky`.
+        return [name for name in registry("preprocessors").names() if not name.startswith("sky-")]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         known = registry("preprocessors")
-        if cmd_name not in known:
+        if cmd_name not in self.list_commands(ctx):
             return None
         found = known[cmd_name]
         if not isinstance(found, click.Command):

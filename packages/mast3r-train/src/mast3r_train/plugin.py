@@ -67,6 +67,11 @@ def mast3r_commands() -> Mapping[str, CommandSpec]:
             help="From a dataset's public release to the folder that its loader reads.",
             section="Train",
         ),
+        "data sky": CommandSpec(
+            target="mast3r_train.preparing.sky_cli:sky_command",
+            help="Mask the sky of a prepared dataset's photos, with a plugin.",
+            section="Train",
+        ),
         "data pairs": CommandSpec(
             target="mast3r_train.preparing.pairs_cli:pairs_command",
             help="Find pairs in a prepared dataset whose release has none.",

@@ -167,6 +167,10 @@ class Mast3rHooks:
 
         Each value is a click command with the options ``--raw``, ``--out``, ``--pairs`` and ``--workers``.
 
+        A name that starts with ``sky-`` is no such command, but finds the sky for ``mast3r data sky``: a
+        function without arguments that returns a function from an RGB image (PIL) to its mask (height,
+        width), bool or uint8 with 127 and above for sky.
+
         Example::
 
             @hookimpl
