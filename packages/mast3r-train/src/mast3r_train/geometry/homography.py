@@ -9,7 +9,7 @@ from jaxtyping import Float
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from .pointmaps import camera_points_of_map
+from .pointmaps import camera_points_of_map, times_matrix
 from .rescaling import Depth, Intrinsics, Size
 
 
@@ -107,7 +107,7 @@ def look_through(
     Pixels that it would see outside of the old image are black with unknown depth.
     """
     points = camera_points_of_map(depth, intrinsics)
-    turned_depth = points @ camera.rotation[:, 2]
+    turned_depth = times_matrix(points, camera.rotation[None, :, 2])[..., 0]
     return (
         warp_image(camera, image, Image.Resampling.BICUBIC),
         warp_map(camera, turned_depth),

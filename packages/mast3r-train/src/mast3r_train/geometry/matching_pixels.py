@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from .correspondences import Correspondences, sample_correspondences
+from .pointmaps import times_matrix
 
 _INT32 = np.float32(2.0**31)
 
@@ -96,7 +97,8 @@ def nearest_pixels(points: Float[np.ndarray, "h w 3"], view: PointView) -> Int[n
     """The pixel of a view nearest to where each world point projects; as `correspondences.reproject`."""
     height, width = view.shape
     projection = view.intrinsics @ np.linalg.inv(view.cam2world)[:3]
-    homogeneous = points.reshape(-1, 3) @ projection[:, :3].T + projection[:, 3]
+    homogeneous = times_matrix(points.reshape(-1, 3), projection[:, :3])
+    homogeneous += projection[:, 3]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         pixel = np.rint(homogeneous[:, :2] / homogeneous[:, 2:])
         pixel[~(np.abs(pixel) < _INT32)] = 0  # also what is not finite

@@ -57,5 +57,26 @@ def world_points_of_map(
 ) -> Float[np.ndarray, "height width 3"]:
     """`world_points` of one depth map in numpy."""
     pose = np.asarray(cam2world, dtype=np.float32)
-    points: np.ndarray = camera_points_of_map(depth, intrinsics) @ pose[:3, :3].T + pose[:3, 3]
+    points = times_matrix(camera_points_of_map(depth, intrinsics), pose[:3, :3])
+    points += pose[:3, 3]
     return points
+
+
+_BLOCK = 1 << 14
+
+
+def times_matrix(
+    points: Float[np.ndarray, "*shape 3"], matrix: Float[np.ndarray, "rows 3"]
+) -> Float[np.ndarray, "*shape rows"]:
+    """``points @ matrix.T`` for many points.
+
+    In blocks that BLAS gives to one thread: in data workers its threads only wait for one another, which was
+    measured to cost twenty times the product itself.
+    """
+    flat = points.reshape(-1, points.shape[-1])
+    transposed = np.ascontiguousarray(matrix.T)
+    product = np.empty((len(flat), matrix.shape[0]), dtype=np.result_type(points, matrix))
+    for start in range(0, len(flat), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        np.matmul(flat[part], transposed, out=product[part])
+    return product.reshape(*points.shape[:-1], matrix.shape[0])

@@ -66,7 +66,7 @@ def crop_where_views_overlap(
         boxes.append(own)
         sizes.append(size)
         inside.append(_inside(pixels, own))
-    shared = inside[0].T.astype(np.float32) @ inside[1].astype(np.float32)
+    shared = np.array([[np.count_nonzero(a & b) for b in inside[1]] for a in inside[0]])
     chosen = np.unravel_index(int(shared.argmax()), shared.shape)
     for view, own, number, size in zip(views, boxes, chosen, sizes, strict=True):
         _look_at(view, own[number], size)
@@ -74,9 +74,11 @@ def crop_where_views_overlap(
 
 def _inside(
     pixels: Int[np.ndarray, "n 2"], boxes: Float[np.ndarray, "crops 4"]
-) -> Bool[np.ndarray, "n crops"]:
-    place = pixels[:, None]
-    return np.asarray(((place >= boxes[:, :2]) & (place < boxes[:, 2:])).all(axis=-1))
+) -> Bool[np.ndarray, "crops n"]:
+    x, y = np.ascontiguousarray(pixels.T)
+    return np.array(
+        [(x >= left) & (x < right) & (y >= top) & (y < bottom) for left, top, right, bottom in boxes.tolist()]
+    )
 
 
 def _look_at(view: View, box: np.ndarray, size: Size) -> None:
