@@ -12,10 +12,11 @@ from jaxtyping import Float, Int
 from PIL import Image
 
 from mast3r_model import InputError
+from mast3r_train.errors import SampleError
 from mast3r_train.geometry.orientation import View
 from mast3r_train.views import PairDataset
 
-from .files import missing_layout, read_rgb
+from .files import missing_layout, read_npz, read_rgb
 from .pair_lists import PairList
 
 Depth = Float[np.ndarray, "height width"]
@@ -24,6 +25,56 @@ Camera = tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "4 4"]]
 
 SKY = -1.0
 """Depth of sky; 0 is unknown."""
+
+
+def marked_depth(
+    depth: Depth, *, sky_from: float = np.inf, unknown_above: float = np.inf, negative: float = SKY
+) -> Depth:
+    """Depth as views have it: what is no measurement becomes 0 or `SKY`.
+
+    Args:
+        depth: z, float32.
+        sky_from: that far or farther is sky.
+        unknown_above: farther than that is unknown, before sky is looked for; so is what is not finite.
+        negative: what numbers below 0 become: `SKY`, or 0.
+    """
+    known = np.where(np.isfinite(depth) & (depth <= unknown_above), depth, np.float32(0))
+    known = np.where(known >= sky_from, np.float32(SKY), known)
+    return np.where(depth < 0, np.float32(negative), known).astype(np.float32)
+
+
+def stems(folder: Path, suffix: str, *, before: str = "") -> list[str]:
+    """Names of the files with a suffix, sorted, without it.
+
+    Args:
+        folder: may be missing.
+        suffix: such as ``_cam.npz``.
+        before: put before each name.
+    """
+    names = (path.name for path in folder.glob(f"[!.]*{suffix}"))
+    return sorted(f"{before}{name.removesuffix(suffix)}" for name in names)
+
+
+def camera_of_npz(path: Path, intrinsics: str, cam2world: str) -> Camera:
+    """A camera from an npz file.
+
+    Args:
+        path: the file.
+        intrinsics: key of the 3x3 matrix.
+        cam2world: key of the pose, 4x4 or 3x4.
+
+    Raises:
+        SampleError: missing, broken, or of other shapes.
+    """
+    stored = read_npz(path, (intrinsics, cam2world))
+    K, pose = stored[intrinsics], stored[cam2world]
+    if K.shape != (3, 3) or pose.shape not in ((4, 4), (3, 4)):
+        raise SampleError(
+            f"{path}: expected {intrinsics} 3x3 and {cam2world} 4x4, got {K.shape} and {pose.shape}"
+        )
+    full = np.eye(4)
+    full[: len(pose)] = pose
+    return K.astype(np.float64), full
 
 
 class PosedFolder(ABC):

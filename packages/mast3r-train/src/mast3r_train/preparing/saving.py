@@ -13,6 +13,7 @@ from PIL import Image
 
 from mast3r_model import OutputError, atomic_write
 from mast3r_train.datasets.exr import write_exr
+from mast3r_train.errors import SampleError
 
 PILLOW_JPEG_QUALITY = 75
 """What Pillow takes if nothing is said."""
@@ -37,6 +38,32 @@ def save_png(path: Path, pixels: Shaped[np.ndarray, "height width"]) -> None:
         raise OutputError(f"cannot encode {path}")
     with atomic_write(path) as temporary:
         temporary.write_bytes(encoded.tobytes())
+
+
+def save_rgb_png(path: Path, image: Image.Image) -> None:
+    """Write a photo as PNG."""
+    with atomic_write(path) as temporary:
+        image.save(temporary, format="PNG")
+
+
+def save_npy(path: Path, depth: Shaped[np.ndarray, "height width"]) -> None:
+    """Write a map as npy, float32."""
+    with atomic_write(path) as temporary:
+        np.save(temporary, depth.astype(np.float32))
+
+
+def save_copy(path: Path, source: Path) -> None:
+    """Copy a file of a release as it is.
+
+    Raises:
+        SampleError: it cannot be read.
+    """
+    try:
+        content = source.read_bytes()
+    except OSError as error:
+        raise SampleError(f"cannot read {source}: {error.strerror or error}") from error
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def save_exr(path: Path, depth: Shaped[np.ndarray, "height width"], *, half: bool = False) -> None:
