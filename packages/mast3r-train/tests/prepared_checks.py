@@ -40,6 +40,31 @@ def assert_true_matches(dataset: Any, *, footprints: float = 2.0, least: int = 2
         )
 
 
+def assert_depth_of_raw(depth: np.ndarray, K: np.ndarray, raw: Any) -> None:
+    """A prepared depth map, with its intrinsics, holds the raw view's depth at the same rays.
+
+    Args:
+        depth: prepared.
+        K: its intrinsics.
+        raw: a `StandinView`.
+    """
+    v, u = np.mgrid[: depth.shape[0], : depth.shape[1]]
+    rays = np.stack([u, v, np.ones_like(u)], -1) @ np.linalg.inv(np.asarray(K, np.float64)).T @ raw.K.T
+    x, y = rays[..., 0], rays[..., 1]
+    last = raw.depth.shape[1] - 1, raw.depth.shape[0] - 1
+    # Around the ray's place: which pixel is the nearest one is up to the scaling's rounding.
+    around = [
+        raw.depth[
+            np.clip(np.rint(y + dy), 0, last[1]).astype(int), np.clip(np.rint(x + dx), 0, last[0]).astype(int)
+        ]
+        for dy in (-0.5, 0.5)
+        for dx in (-0.5, 0.5)
+    ]
+    low, high = np.min(around, axis=0), np.max(around, axis=0)
+    inside = (depth >= low * 0.998) & (depth <= high * 1.002)
+    assert inside.mean() > 0.98, f"{inside.mean():.0%} of the pixels have the raw depth"
+
+
 def run_mast3r(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the installed command ``mast3r``."""
     command = [Path(sys.executable).with_name("mast3r"), *map(str, arguments)]
