@@ -25,6 +25,7 @@ DATASETS: Mapping[str, str] = {
     "VirtualKitti": "mast3r_train.datasets.virtualkitti:VirtualKitti",
     "NianticMapFree": "mast3r_train.datasets.nianticmapfree:NianticMapFree",
     "DL3DV": "mast3r_train.datasets.dl3dv:DL3DV",
+    "PosedPhotos": "mast3r_train.datasets.posed_photos:PosedPhotos",
     "InternalUnreleasedDataset": "mast3r_train.datasets.unreleased:InternalUnreleasedDataset",
 }
 
@@ -43,5 +44,10 @@ PREPROCESSORS: Mapping[str, str] = {
     "blendedmvs": "mast3r_train.preparing.blendedmvs:prepare",
     "megadepth": "mast3r_train.preparing.megadepth:prepare",
     "staticthings3d": "mast3r_train.preparing.staticthings3d:prepare",
+    "tartanair": "mast3r_train.preparing.tartanair:prepare",
+    "unrealstereo4k": "mast3r_train.preparing.unrealstereo4k:prepare",
+    "virtualkitti": "mast3r_train.preparing.virtualkitti:prepare",
+    "mapfree": "mast3r_train.preparing.mapfree:prepare",
+    "dl3dv": "mast3r_train.preparing.dl3dv:prepare",
 }
 """Name of ``mast3r data prepare NAME`` -> click command."""

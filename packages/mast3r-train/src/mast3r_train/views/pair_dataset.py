@@ -68,8 +68,8 @@ class PairDataset(DatasetAlgebra):
         InputError: the data folder is missing, or not in the expected layout.
     """
 
-    is_metric_scale: ClassVar[bool]
-    """Whether the unit of depth and poses is the metre."""
+    is_metric_scale: bool
+    """Whether the unit of depth and poses is the metre: of the class, or of one dataset."""
 
     default_folder: ClassVar[str] = ""
     """Name of the folder of the prepared files below the data root."""
