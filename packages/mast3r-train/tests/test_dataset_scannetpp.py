@@ -209,7 +209,7 @@ def test_prepared_photos_and_depth_are_those_of_a_pinhole_camera(
     photo = np.asarray(Image.open(prepared / f"036bce3393/images/{name}.jpg")).astype(int)
     assert photo.shape == (72, 108, 3)  # covers 96 x 72
     depth = cv2.imread(str(prepared / f"036bce3393/depth/{name}.png"), cv2.IMREAD_UNCHANGED)
-    exact, color = look(pinhole_rays(K, (108, 72)), pose_of(number))
+    exact, _ = look(pinhole_rays(K, (108, 72)), pose_of(number))
     known = depth > 0
     assert known.mean() > 0.98
     assert np.abs(depth[known] - (exact[known] * 1000).astype(int)).max() <= 1
