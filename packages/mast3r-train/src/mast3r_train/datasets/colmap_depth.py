@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Float
@@ -10,10 +11,13 @@ from jaxtyping import Float
 from mast3r_train.errors import SampleError
 
 from .exr import read_exr
-from .files import read_depth_npy, read_depth_png
+from .files import missing_layout, read_depth_npy, read_depth_png
 from .posed_frames import marked_depth
 
 LONGEST_HEADER = 64
+
+DENSE_WORKSPACE = "stereo/depth_maps"
+SUFFIXES = (".npy", ".png", ".exr")
 
 
 def read_depth(path: Path, png_unit: float) -> Float[np.ndarray, "h w"]:
@@ -64,3 +68,32 @@ def read_colmap_map(path: Path) -> Float[np.ndarray, "h w"]:
     if channels != 1:
         raise SampleError(f"{path} has {channels} channels, expected the one of a depth map")
     return depth.astype(np.float32)
+
+
+def depth_file(folder: Path, name: str) -> Path | None:
+    """The map of a photo, if there is one: named after it, with or without its suffix."""
+    stem = PurePosixPath(name).with_suffix("")
+    candidates = [f"{name}.geometric.bin", *(f"{base}{end}" for base in (name, stem) for end in SUFFIXES)]
+    return next((folder / each for each in candidates if (folder / each).is_file()), None)
+
+
+def depth_folder(folder: Path, given: Path | None) -> Path:
+    """Where the depth maps are.
+
+    Args:
+        folder: of the dataset.
+        given: relative to it; None: COLMAP's dense workspace, else ``depth``.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    candidates: Sequence[Path] = [folder / DENSE_WORKSPACE, folder / "depth"]
+    if given is not None:
+        candidates = [folder / given]
+    found = next((path for path in candidates if path.is_dir()), None)
+    if found is None:
+        expected = " or ".join(str(path.relative_to(folder)) for path in candidates if given is None)
+        raise missing_layout(
+            "PosedPhotos", folder, expected or str(given), "it needs depth maps of the photos"
+        )
+    return found

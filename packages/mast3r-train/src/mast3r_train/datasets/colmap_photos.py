@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -14,21 +12,14 @@ from PIL import Image
 
 from mast3r_model import ConfigError, InputError
 from mast3r_train.errors import SampleError
-from mast3r_train.preparing.extras import import_extra
 
-from .colmap_depth import read_depth
+from .colmap_depth import depth_file, depth_folder, read_depth
+from .colmap_model import cam2world_of, find_model, intrinsics_of, read_model, undistorted_images
 from .files import missing_layout, read_rgb
 from .photo_sources import Geometry, PhotoSource, scaled_intrinsics
 
 LOGGER = logging.getLogger("mast3r.train")
 
-PIXEL_CENTRE = 0.5
-"""COLMAP's coordinate of the first pixel's centre; ours is 0."""
-
-MODEL_FOLDERS = (".", "sparse", "sparse/0")
-UNDISTORTED = ("PINHOLE", "SIMPLE_PINHOLE")
-DENSE_WORKSPACE = "stereo/depth_maps"
-SUFFIXES = (".npy", ".png", ".exr")
 LARGEST_ASPECT_DIFFERENCE = 0.02
 
 
@@ -61,7 +52,7 @@ class ColmapPhotos(PhotoSource):
         assert model_folder is not None
         self.model_folder = model_folder
         self.images = folder / (images or "images")
-        self.depth_folder = _depth_folder(folder, depth)
+        self.depth_folder = depth_folder(folder, depth)
         self.png_unit = png_unit
         self.min_conf = min_conf
         confidence = folder / "confidence"
@@ -72,9 +63,7 @@ class ColmapPhotos(PhotoSource):
             )
         if not self.images.is_dir():
             raise missing_layout("PosedPhotos", folder, str(self.images), "give images='...'")
-        model = self._model()
-        found = sorted((image for image in model.images.values() if image.has_pose), key=lambda im: im.name)
-        _refuse_distorted(model, found)
+        found = undistorted_images(read_model(model_folder))
         depths = {image.name: depth_file(self.depth_folder, image.name) for image in found}
         chosen = [image for image in found if depths[image.name] is not None]
         if not chosen:
@@ -92,7 +81,7 @@ class ColmapPhotos(PhotoSource):
         )
         self.sizes = tuple((int(image.camera.width), int(image.camera.height)) for image in chosen)
         self.intrinsics = np.stack([intrinsics_of(image.camera) for image in chosen])
-        self.cam2world = np.stack([_cam2world(image) for image in chosen])
+        self.cam2world = np.stack([cam2world_of(image) for image in chosen])
         self.group = np.zeros(len(chosen), dtype=np.int64)
 
     def geometry(self, number: int) -> Geometry:
@@ -126,7 +115,7 @@ class ColmapPhotos(PhotoSource):
         place = {name: number for number, name in enumerate(self.names)}
         rows = [
             (place[image.name], point.point3D_id)
-            for image in self._model().images.values()
+            for image in read_model(self.model_folder).images.values()
             if image.name in place
             for point in image.get_observation_points2D()
         ]
@@ -140,14 +129,6 @@ class ColmapPhotos(PhotoSource):
             digest.update(f"{path.name} {about.st_size} {about.st_mtime_ns}\n".encode())
         return digest.hexdigest()
 
-    def _model(self) -> Any:
-        pycolmap = import_extra("pycolmap", extra="colmap", purpose="reading a COLMAP model")
-        try:
-            return pycolmap.Reconstruction(self.model_folder)
-        except Exception as error:  # pycolmap raises RuntimeError, ValueError and IndexError for broken files
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise InputError(f"{self.model_folder} holds a broken COLMAP model: {reason}") from error
-
     def _sure(self, number: int, depth: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
         path = self.confidences[number]
         if path is None:
@@ -160,56 +141,3 @@ class ColmapPhotos(PhotoSource):
             )
         assert self.min_conf is not None
         return np.where(confidence > self.min_conf, depth, np.float32(0))
-
-
-def find_model(folder: Path) -> Path | None:
-    """The folder of the model's files, binary or text; None if there is none."""
-    for name in MODEL_FOLDERS:
-        for suffix in (".bin", ".txt"):
-            if all((folder / name / f"{kind}{suffix}").is_file() for kind in ("cameras", "images")):
-                return folder / name
-    return None
-
-
-def intrinsics_of(camera: Any) -> Float[np.ndarray, "3 3"]:
-    """Of a pinhole camera of pycolmap's, with pixel centres at integers."""
-    K = np.array(camera.calibration_matrix(), dtype=np.float64)
-    K[:2, 2] -= PIXEL_CENTRE
-    return K
-
-
-def depth_file(folder: Path, name: str) -> Path | None:
-    """The depth map of a photo, if there is one; its name is the photo's, with or without suffix, and its own."""
-    stem = PurePosixPath(name).with_suffix("")
-    candidates = [f"{name}.geometric.bin", *(f"{base}{end}" for base in (name, stem) for end in SUFFIXES)]
-    return next((folder / each for each in candidates if (folder / each).is_file()), None)
-
-
-def _depth_folder(folder: Path, given: Path | None) -> Path:
-    candidates: Sequence[Path] = [folder / DENSE_WORKSPACE, folder / "depth"]
-    if given is not None:
-        candidates = [folder / given]
-    found = next((path for path in candidates if path.is_dir()), None)
-    if found is None:
-        expected = " or ".join(str(path.relative_to(folder)) for path in candidates if given is None)
-        raise missing_layout(
-            "PosedPhotos", folder, expected or str(given), "it needs depth maps of the photos"
-        )
-    return found
-
-
-def _refuse_distorted(model: Any, images: Iterable[Any]) -> None:
-    for image in images:
-        if image.camera.model_name not in UNDISTORTED:
-            raise InputError(
-                f"{image.name} has a {image.camera.model_name} camera; training needs photos without lens "
-                f"distortion ({' or '.join(UNDISTORTED)})",
-                hint="undistort them: colmap image_undistorter --image_path IMAGES --input_path SPARSE "
-                "--output_path DENSE, and give ROOT='DENSE'",
-            )
-
-
-def _cam2world(image: Any) -> Float[np.ndarray, "4 4"]:
-    world2cam = np.eye(4)
-    world2cam[:3] = image.cam_from_world().matrix()
-    return np.linalg.inv(world2cam)

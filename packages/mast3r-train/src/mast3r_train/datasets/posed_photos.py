@@ -14,7 +14,8 @@ from mast3r_train.geometry.orientation import View
 from mast3r_train.preparing.pair_scoring import PairSettings
 from mast3r_train.views import PairDataset
 
-from .colmap_photos import ColmapPhotos, find_model
+from .colmap_model import find_model
+from .colmap_photos import ColmapPhotos
 from .files import missing_layout
 from .photo_pairs import pairs_of
 from .photo_sources import PhotoSource
