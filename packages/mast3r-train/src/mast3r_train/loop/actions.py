@@ -157,7 +157,10 @@ class TrainingActions:
     def after_update(self, position: EpochPosition) -> bool:
         minutes = (time.monotonic() - self._last_saved) / 60
         saving = 0 < self.config.save_minutes <= minutes
-        stopping, saving = self._agreed(stopping=self.stop.is_due, saving=saving)
+        orphaned = self.ranks.is_orphan
+        stopping, saving = self._agreed(stopping=self.stop.is_due or orphaned, saving=saving)
+        if orphaned:
+            LOGGER.warning("the program that started this process has died: stopping")
         if stopping or saving:
             position = replace(position, skipped=self.parts.train_loader.skips.count)
             self.save("last", position.epoch - 1, self.best_so_far, position)

@@ -56,11 +56,17 @@ class ProcessGroup(Ranks):
         has_gpus: whether every process has a GPU of its own.
         store: key-value store that all processes see, also when their connections are broken.
         peers: the processes by rank.
+        launcher: process number of the program that started this one and watches it; 0 = nobody does.
     """
 
     has_gpus: bool = False
     store: Store | None = None
     peers: tuple[Peer, ...] = field(default=())
+    launcher: int = 0
+
+    @property
+    def is_orphan(self) -> bool:
+        return self.launcher != 0 and os.getppid() != self.launcher
 
     def device_name(self, wanted: str) -> str:
         return f"cuda:{self.local_rank}" if self.has_gpus and wanted in ("auto", "cuda") else wanted
@@ -216,7 +222,10 @@ def _join(ranks: Ranks, device: str) -> ProcessGroup:
             hint="are all processes running, and can they reach that address?",
         ) from error
     group = ProcessGroup(
-        **dataclasses.asdict(ranks), has_gpus=has_gpus, store=PrefixStore(ERRORS_PREFIX, store)
+        **dataclasses.asdict(ranks),
+        has_gpus=has_gpus,
+        store=PrefixStore(ERRORS_PREFIX, store),
+        launcher=os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else 0,
     )
     return dataclasses.replace(group, peers=_peers(group))
 

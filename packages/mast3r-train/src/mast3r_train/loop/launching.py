@@ -73,6 +73,7 @@ def launch(module: str, words: Sequence[str], count: int) -> int:
         "MASTER_ADDR": _ADDRESS,
         "MASTER_PORT": str(store.port),
         "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "TORCHELASTIC_RUN_ID": "mast3r",
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, usable_cpus() // count))),
     }
     with _signals_kept(), _without_torchs_log():

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 class Ranks:
     """This process among all: everything that the loop asks of the others goes through here.
 
-    Except for the properties, every method is a meeting: all processes call it, in the same order.
+    Except for those that say something about this process alone, every method is a meeting: all processes
+    call it, in the same order.
 
     Attributes:
         rank: number of this process; only rank 0 writes files and logs.
@@ -29,6 +30,11 @@ class Ranks:
     def is_main(self) -> bool:
         """Whether this process writes files and logs."""
         return self.rank == 0
+
+    @property
+    def is_orphan(self) -> bool:
+        """Whether the program that started this process has died, so that nobody can stop it any more."""
+        return False
 
     def device_name(self, wanted: str) -> str:
         """The device of this process, for what the user asked for: each has its own GPU."""
