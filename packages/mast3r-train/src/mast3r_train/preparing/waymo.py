@@ -58,11 +58,12 @@ def plan(request: PrepareRequest) -> Preparation:
     """
     pair_list = published_list(request, (PAIRS_FILE,))
     scenes, frame_names, pairs = load_waymo_pairs(pair_list)
-    files = sorted(
+    found = (
         path
         for folder in ("", "training", "validation")
         for path in (request.raw / folder).glob("*.tfrecord")
     )
+    files = sorted(path for path in found if path.is_file())
     if not files:
         raise missing_layout(
             "Waymo",
