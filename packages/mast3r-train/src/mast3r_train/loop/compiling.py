@@ -13,12 +13,17 @@ from mast3r_train.loop.blocks import transformer_blocks
 LOGGER = logging.getLogger("mast3r.train")
 
 
-def compile_blocks(model: nn.Module, device: torch.device) -> None:
+def compile_blocks(model: nn.Module, device: torch.device, *, backend: str = "inductor") -> None:
     """Let torch compile the transformer blocks at their first use.
 
     Block by block: they all share the code that is made for the first one, and what lies between them (which
     looks at texts and at sizes on the CPU) would be compiled anew with every batch. Names of the weights
     stay as they are.
+
+    Args:
+        model: changed in place.
+        device: where it will run.
+        backend: one of ``torch.compiler.list_backends()``.
 
     Raises:
         ConfigError: the network has no blocks, or there is no working compiler for the device.
@@ -31,7 +36,7 @@ def compile_blocks(model: nn.Module, device: torch.device) -> None:
         )
     check_compiler(device)
     for block in blocks.values():
-        block.compile()
+        block.compile(backend=backend)
     LOGGER.info("compiling %d blocks at their first use; the first steps take minutes", len(blocks))
 
 
