@@ -6,8 +6,10 @@ import argparse
 import json
 import os
 import pickle
+import threading
 from collections.abc import Callable
 from contextlib import suppress
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from safetensors.torch import save_file
 
 from mast3r_model import ModelConfig, hookimpl, registry, temporary_plugin
 from mast3r_model.checkpoints import (
+    Location,
     ModelPreset,
     checkpoint_info,
     download,
@@ -295,3 +298,35 @@ def test_croco_first_release_has_defaults(tmp_path: Path) -> None:
     torch.save({"model": {"a": torch.zeros(1)}}, tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match="not CroCoNet"):
         load_croco(tmp_path / "other.pth")
+
+
+def test_checkpoints_on_the_web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Files(SimpleHTTPRequestHandler):
+        def __init__(self, *positional: Any) -> None:
+            super().__init__(*positional, directory=str(tmp_path))
+
+        def log_message(self, form: str, *values: Any) -> None:
+            asked.append(self.path)
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    (tmp_path / "a b.pth").write_bytes(b"weights")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Files) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/a%20b.pth"
+        assert locate(url) == Location("url", url)
+        path = local_path(url)
+        assert (path.name, path.read_bytes()) == ("a b.pth", b"weights")
+        assert download(url) == local_path(url) == path
+        assert asked == ["/a%20b.pth"]
+        with pytest.raises(CheckpointError, match=r"cannot download .*/missing\.pth: .*404"):
+            local_path(url.replace("a%20b", "missing"))
+        server.shutdown()
+    assert local_path(url) == path
+    with pytest.raises(CheckpointError, match="cannot download"):
+        local_path(url.replace("a%20b", "b"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(CheckpointError, match="nothing may be downloaded"):
+        local_path(url.replace("a%20b", "b"))
+    assert [p.name for p in (tmp_path / "cache").rglob("*") if p.is_file()] == ["a b.pth"]

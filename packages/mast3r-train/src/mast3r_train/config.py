@@ -65,7 +65,10 @@ class TrainConfig:
         section="Model and device",
     )
     pretrained: str | None = _setting(
-        None, "weights to start from: preset, path or hub id", section="Model and device", metavar="NAME|PATH"
+        None,
+        "weights to start from: preset, path, URL or hub id",
+        section="Model and device",
+        metavar="NAME|PATH|URL",
     )
 
     train_criterion: str = _setting(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from mast3r_model.checkpoints.presets import ModelPreset
+from mast3r_model.checkpoints.urls import fetch_url, is_url
 from mast3r_model.errors import CheckpointError
 from mast3r_model.plugins import nearest_names, registry
 
@@ -31,12 +32,12 @@ class Location:
     """Where a checkpoint is.
 
     Attributes:
-        kind: "path" (a file or folder that exists) or "hub" (a repository).
-        text: the path, or the repository's id.
+        kind: "path" (a file or folder that exists), "hub" (a repository) or "url" (a file on the web).
+        text: the path, the repository's id, or the address.
         preset: the preset that led here, if one did.
     """
 
-    kind: Literal["path", "hub"]
+    kind: Literal["path", "hub", "url"]
     text: str
     preset: ModelPreset | None = None
 
@@ -47,7 +48,7 @@ def locate(name_or_path: str | os.PathLike[str]) -> Location:
     Args:
         name_or_path: a preset whose files came with its package (so that no folder of the name `nano` hides
             it: write ``./nano`` for that), else an existing file or folder, else a preset of the hub (with or
-            without ``naver/``), else a hub id ``owner/name``.
+            without ``naver/``), else a web address, else a hub id ``owner/name``.
 
     Raises:
         CheckpointError: none of these; names the presets and the nearest of them.
@@ -61,6 +62,8 @@ def locate(name_or_path: str | os.PathLike[str]) -> Location:
     for name in (text, text.removeprefix(f"{HUB_ORGANISATION}/")):
         if name in presets:
             return _preset_location(name, cast(ModelPreset, presets[name]))
+    if is_url(text):
+        return Location("url", text)
     looks_like_file = text.lower().endswith(_FILE_SUFFIXES) or text.startswith((".", "/", "~"))
     if _HUB_ID.fullmatch(text) and not looks_like_file:
         return Location("hub", text)
@@ -77,14 +80,14 @@ def locate(name_or_path: str | os.PathLike[str]) -> Location:
 
 
 def local_path(name_or_path: str | os.PathLike[str]) -> Path:
-    """The checkpoint's file or folder on this disk; downloaded first if it is on the hub and not cached.
+    """The checkpoint's file or folder on this disk; downloaded first if it is elsewhere and not cached.
 
     Raises:
         CheckpointError: unknown, or it cannot be downloaded.
     """
     location = locate(name_or_path)
-    if location.kind == "path":
-        return Path(location.text)
+    if location.kind != "hub":
+        return fetch_url(location.text) if location.kind == "url" else Path(location.text)
     cached = _cached_folder(location.text)
     return cached if cached is not None else _fetch(location)
 
@@ -99,7 +102,7 @@ def download(name_or_path: str | os.PathLike[str]) -> Path:
         CheckpointError: unknown, or it cannot be downloaded.
     """
     location = locate(name_or_path)
-    return Path(location.text) if location.kind == "path" else _fetch(location)
+    return local_path(location.text) if location.kind != "hub" else _fetch(location)
 
 
 def _preset_location(name: str, preset: ModelPreset) -> Location:
