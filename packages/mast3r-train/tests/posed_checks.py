@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,15 @@ def assert_dataset_is_sound(make: Callable[..., Any], resolution: tuple[int, int
 
 
 def assert_resumable(
-    plan: Plan, raw: Path, out: Path, marker: Path, corrupt: Path, failing: list[str], **options: Any
+    plan: Plan,
+    raw: Path,
+    out: Path,
+    marker: Path,
+    corrupt: Path,
+    failing: list[str],
+    *,
+    lists: Sequence[str] = (),
+    **options: Any,
 ) -> None:
     """A finished preparation keeps what is there; a frame without marker, and only it, is made again; a broken
     raw file is named and the rest is done.
@@ -111,6 +119,7 @@ def assert_resumable(
         marker: of one frame, in ``out``.
         corrupt: a raw file of the same frame, in a copy of the release that may be damaged.
         failing: names of the frames that fail without it.
+        lists: names of files that each run writes again.
     """
     others = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and path != marker}
     total = prepare(plan, raw, out, **options)
@@ -120,10 +129,9 @@ def assert_resumable(
     again = prepare(plan, raw, out, **options)
     assert (again.made, again.kept) == (1, total.kept - 1)
     assert marker.is_file()
-    touched = {path for path, time in others.items() if path.stat().st_mtime_ns != time}
-    assert {path.name.split("_")[0].split(".")[0] for path in touched} <= {
-        marker.name.split("_")[0].split(".")[0]
-    }
+    touched = {path.name for path, time in others.items() if path.stat().st_mtime_ns != time}
+    own_name = marker.name.split("_cam")[0].split(".")[0]
+    assert {name for name in touched if not name.startswith(own_name)} <= set(lists)
 
     content = corrupt.read_bytes()
     marker.unlink()

@@ -6,6 +6,8 @@ box with balls in it and no ceiling: exact depth, sky, occlusions; colours depen
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .standin_scenes import StandinView
@@ -25,6 +27,7 @@ def render_rig(
     center: tuple[float, float] | None = None,
     baseline: float = 0.0,
     seed: int = 0,
+    tiled: bool = False,
 ) -> list[StandinView]:
     """Neighbouring views on a curve.
 
@@ -35,6 +38,7 @@ def render_rig(
         center: principal point (x, y), pixel centres at integers; default: the image's centre.
         baseline: metres from the left to the right camera; 0: one camera. With two, left and right take turns.
         seed: of the curve.
+        tiled: many small tiles, in which features are found, for the smooth colours.
     """
     width, height = size_wh
     x, y = center if center is not None else ((width - 1) / 2, (height - 1) / 2)
@@ -45,7 +49,7 @@ def render_rig(
         for offset in (0.0, baseline) if baseline else (0.0,):
             moved = pose.copy()
             moved[:3, 3] += offset * pose[:3, 0]
-            rgb, depth = _look(moved, K, size_wh)
+            rgb, depth = _look(moved, K, size_wh, color_of_tiles if tiled else color_of_points)
             views.append(StandinView(rgb, depth, K.copy(), moved))
     return views
 
@@ -54,6 +58,12 @@ def color_of_points(points: np.ndarray) -> np.ndarray:
     """(n, 3) uint8: the colour that a point of the room has, seen from anywhere."""
     waves = np.sin(points @ np.array([[2.1, 0.7, 1.3], [0.4, 2.3, 1.1], [1.7, 1.2, 0.5]]))
     return (127.5 + 100 * waves).astype(np.uint8)
+
+
+def color_of_tiles(points: np.ndarray) -> np.ndarray:
+    """(n, 3) uint8: the colour of the tile of 20 cm that a point is in."""
+    tile = np.floor(points / 0.2 + 0.01).astype(np.int64) @ np.array([73856093, 19349663, 83492791])
+    return ((tile[:, None] * np.array([2654435761, 805459861, 3674653429]) >> 13) % 256).astype(np.uint8)
 
 
 def _poses(count: int, seed: int) -> list[np.ndarray]:
@@ -74,7 +84,9 @@ def _poses(count: int, seed: int) -> list[np.ndarray]:
     return poses
 
 
-def _look(pose: np.ndarray, K: np.ndarray, size_wh: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _look(
+    pose: np.ndarray, K: np.ndarray, size_wh: tuple[int, int], color: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
     """Photo and depth (0: sky)."""
     width, height = size_wh
     v, u = np.mgrid[:height, :width]
@@ -92,6 +104,6 @@ def _look(pose: np.ndarray, K: np.ndarray, size_wh: tuple[int, int]) -> tuple[np
         near = (-b - np.sqrt(np.maximum(root, 0))) / a
         hit = (root > 0) & (near > 0) & (near < depth)
         depth, is_sky = np.where(hit, near, depth), is_sky & ~hit
-    rgb = color_of_points(origin + rays * depth[:, None])
+    rgb = color(origin + rays * depth[:, None])
     rgb[is_sky] = (140, 190, 250)
     return rgb.reshape(height, width, 3), np.where(is_sky, 0, depth).astype(np.float32).reshape(height, width)
