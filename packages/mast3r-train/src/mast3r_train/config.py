@@ -117,7 +117,7 @@ class TrainConfig:
         None, "train small matrices of this rank beside frozen weights (LoRA)", section="Fine-tuning"
     )
     lora_alpha: float | None = _setting(
-        None, "scale of LoRA times its rank; default: the rank", section="Fine-tuning"
+        None, "LoRA adds alpha / rank times its matrices; default: the rank", section="Fine-tuning"
     )
     lora_targets: str = _setting(
         "qkv,proj,projq,projk,projv,fc1,fc2",
@@ -191,6 +191,10 @@ class TrainConfig:
         for name in ("lr", "clip_grad", "max_minutes", "threads", "lora", "lora_alpha"):
             value = getattr(self, name)
             _require(value is None or (math.isfinite(value) and value > 0), name, value, "more than 0")
+        if self.lora is None and (self.lora_alpha is not None or self.lora_train_heads):
+            raise ConfigError(
+                "--lora_alpha and --lora_train_heads need --lora", hint="give a rank, such as --lora 16"
+            )
         _require(self.ema is None or 0 < self.ema < 1, "ema", self.ema, "between 0 and 1, such as 0.999")
         if self.fsdp and self.ema is not None:
             raise ConfigError(
