@@ -419,7 +419,18 @@ def test_from_photos_to_training_steps(tmp_path: Path) -> None:
     expression = f"4 @ PosedPhotos(ROOT={str(root)!r}, resolution=(48, 32), overlap=(0.0, 1.0), n_corres=16)"
     train = [
         *(MAST3R, "train", "--train_dataset", expression, "--model", MODEL, "--train_criterion", CRITERION),
-        *("--batch_size", 2, "--epochs", 1, "--num_workers", 0, "--output_dir", tmp_path / "run"),
+        *(
+            "--batch_size",
+            2,
+            "--epochs",
+            1,
+            "--num_workers",
+            0,
+            "--print_freq",
+            1,
+            "--output_dir",
+            tmp_path / "run",
+        ),
     ]
     for more in (["--dry-run"], []):
         done = subprocess.run([str(w) for w in (*train, *more)], check=False, capture_output=True, text=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, UInt8, UInt16
 from PIL import Image, UnidentifiedImageError
 
 from mast3r_model import InputError
@@ -30,6 +30,7 @@ __all__ = [
     "read_json",
     "read_mask",
     "read_npz",
+    "read_png16",
     "read_rgb",
 ]
 
@@ -124,10 +125,19 @@ def read_depth_png(path: Path) -> Float[np.ndarray, "height width"]:
     Raises:
         SampleError: missing, broken, or not of one 16-bit channel.
     """
+    return read_png16(path).astype(np.float32)
+
+
+def read_png16(path: Path) -> UInt16[np.ndarray, "height width"]:
+    """The numbers of a 16-bit PNG as they are.
+
+    Raises:
+        SampleError: missing, broken, or not of one 16-bit channel.
+    """
     image = _decode(path)
     if image.ndim != 2 or image.dtype != np.uint16:
         raise SampleError(f"{path}: expected a PNG with one 16-bit channel, got {image.dtype} {image.shape}")
-    return image.astype(np.float32)
+    return image
 
 
 def read_mask(path: Path) -> UInt8[np.ndarray, "height width"]:

@@ -13,7 +13,7 @@ import click
 import numpy as np
 
 from mast3r_model.cli import option
-from mast3r_train.datasets.files import missing_layout, read_depth_png, read_mask, read_rgb
+from mast3r_train.datasets.files import missing_layout, read_mask, read_png16, read_rgb
 from mast3r_train.errors import SampleError
 from mast3r_train.geometry import crop_around_principal_point
 
@@ -131,14 +131,13 @@ def make(job: _Job) -> None:
     if about.depth_scale != 1:
         raise SampleError(f"{about.depth}: scale_adjustment is {about.depth_scale}, expected 1")
     image = read_rgb(job.raw / about.image)
-    # The 16 bits of each pixel are those of a half-precision number.
-    stored = read_depth_png(job.raw / about.depth).astype(np.uint16).view(np.float16)
-    view = ObjectView(
-        image, known(stored.astype(np.float32)), read_mask(job.raw / about.mask), about.intrinsics(image.size)
-    )
+    depth, mask = read_png16(job.raw / about.depth), read_mask(job.raw / about.mask)
+    view = ObjectView(image, depth, mask, about.intrinsics(image.size))
     view = view.cut_and_scaled(crop_around_principal_point, str(job.raw / about.image))
-    largest = view.depth.max()
-    share = view.depth / largest if largest > 0 else view.depth
+    # The 16 bits of each pixel are those of a half-precision number.
+    z = known(view.depth.view(np.float16).astype(np.float32))
+    largest = z.max()
+    share = z / largest if largest > 0 else z
     save_jpeg(job.image, view.image)
     save_png(job.depth, (share * LARGEST_PNG).astype(np.uint16))
     save_png(job.mask, view.mask)

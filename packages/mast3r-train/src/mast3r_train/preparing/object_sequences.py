@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, UInt8, UInt16
 from PIL import Image
 
 from mast3r_train.datasets.files import load_json
@@ -34,13 +34,13 @@ class ObjectView:
 
     Attributes:
         image: RGB.
-        depth: (h, w) float32.
+        depth: (h, w) uint16, the numbers of its PNG file.
         mask: (h, w) uint8.
         intrinsics: 3x3 float32.
     """
 
     image: Image.Image
-    depth: Float[np.ndarray, "h w"]
+    depth: UInt16[np.ndarray, "h w"]
     mask: UInt8[np.ndarray, "h w"]
     intrinsics: Float[np.ndarray, "3 3"]
 
@@ -55,7 +55,7 @@ class ObjectView:
             SampleError: the sizes differ, or the principal point is outside of the image.
         """
         self._check_sizes(name)
-        maps = np.stack((self.depth, self.mask.astype(np.float32)), axis=-1)
+        maps = np.stack((self.depth, self.mask.astype(np.uint16)), axis=-1)
         try:
             left = cut(self.image, maps, self.intrinsics)
         except ValueError as error:

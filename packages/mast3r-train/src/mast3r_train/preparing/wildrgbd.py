@@ -14,8 +14,8 @@ from mast3r_train.datasets.files import (
     load_json,
     load_text_lines,
     missing_layout,
-    read_depth_png,
     read_mask,
+    read_png16,
     read_rgb,
 )
 from mast3r_train.errors import SampleError
@@ -116,14 +116,14 @@ def make(job: _Job | str) -> None:
     image = job.raw / "rgb" / name
     view = ObjectView(
         read_rgb(image),
-        read_depth_png(job.raw / "depth" / name),
+        read_png16(job.raw / "depth" / name),
         read_mask(job.raw / "masks" / name),
         job.intrinsics,
     )
     view = view.cut_and_scaled(crop_around_exact_point, str(image))
     photo, depth, mask, camera = job.files
     save_jpeg(photo, view.image)
-    save_png(depth, view.depth.astype(np.uint16))
+    save_png(depth, view.depth)
     save_png(mask, view.mask)
     save_npz(camera, camera_intrinsics=view.intrinsics, camera_pose=job.cam2world)
 
