@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -284,6 +285,13 @@ def test_broken_raw_files_are_named_and_the_rest_is_done(raw: Path, tmp_path: Pa
     assert set(result["result"]["failed"]) == {f"{TRAIN}/00000001", f"{VAL}/00000000", f"{FAR_OFF}/00000002"}
     assert result["result"]["made"] == 6
     assert_conforms(make_dataset(out, n_corres=16), samples=6, may_refuse=True)
+
+
+def test_frames_can_be_sent_to_worker_processes(raw: Path, tmp_path: Path) -> None:
+    preparation = plan(request(raw, tmp_path / "out"))
+    make, job = pickle.loads(pickle.dumps((preparation.make, preparation.frames[0].job)))  # noqa: S301
+    make(job)
+    assert preparation.frames[0].marker.is_file()
 
 
 def test_wrong_raw_folders(raw: Path, tmp_path: Path) -> None:

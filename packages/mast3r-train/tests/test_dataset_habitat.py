@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import sys
 from pathlib import Path
@@ -383,6 +384,16 @@ def test_without_habitat_sim_the_command_says_what_is_missing(raw: Path, tmp_pat
     assert done.returncode == 1
     assert "needs Habitat-Sim (the module habitat_sim), which is not installed" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_places_can_be_sent_to_worker_processes(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mast3r_train.preparing.habitat.require_habitat_sim", lambda: None)
+    frames = plan(PrepareRequest(raw, tmp_path / "out", raw / "metadata")).frames
+    sent = pickle.loads(pickle.dumps(frames[0].job))  # noqa: S301
+    assert sent == frames[0].job
+    assert sent.open_scene is open_habitat_scene
 
 
 def test_finished_views_need_no_habitat_sim(raw: Path, prepared: Path, tmp_path: Path) -> None:

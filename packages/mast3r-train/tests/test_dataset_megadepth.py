@@ -307,6 +307,19 @@ def test_broken_raw_files_are_named_and_the_rest_is_done(raw: Path, tmp_path: Pa
     assert_conforms(make_dataset(out, n_corres=16), samples=6, may_refuse=True)
 
 
+@pytest.mark.slow
+def test_several_processes_write_the_same(raw: Path, prepared: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ("--raw", raw, "--out", out, "--pairs", raw, "--workers", 2)
+    done = run_mast3r("data", "prepare", "megadepth", *arguments)
+    assert done.returncode == 0, done.stderr
+    written = {path.relative_to(out) for path in out.rglob("*") if path.is_file()}
+    assert written == {path.relative_to(prepared) for path in prepared.rglob("*") if path.is_file()}
+    for path in written:
+        if path.suffix in (".jpg", ".exr"):
+            assert (out / path).read_bytes() == (prepared / path).read_bytes()
+
+
 def test_wrong_raw_folders(raw: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no 0000/dense0"):
         plan(PrepareRequest(tmp_path, tmp_path / "out", pairs=raw))

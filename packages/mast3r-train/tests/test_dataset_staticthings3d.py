@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -233,6 +234,13 @@ def test_broken_raw_files_are_named_and_the_rest_is_done(raw: Path, tmp_path: Pa
     assert result["made"] == 17
     assert f"{SEQUENCE}/right/0006.npz" in result["missing"]
     assert_conforms(make_dataset(out, n_corres=16), samples=3, may_refuse=True)
+
+
+def test_frames_can_be_sent_to_worker_processes(raw: Path, tmp_path: Path) -> None:
+    preparation = plan(request(raw, tmp_path / "out"))
+    make, job = pickle.loads(pickle.dumps((preparation.make, preparation.frames[0].job)))  # noqa: S301
+    make(job)
+    assert preparation.frames[0].marker.is_file()
 
 
 def test_wrong_raw_folders(raw: Path, tmp_path: Path) -> None:
