@@ -115,10 +115,10 @@ def test_an_output_folder_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureF
         assert "give another --output_dir" in error
 
 
-def test_several_processes_are_refused(
+def test_several_processes_that_cannot_meet_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As torchrun starts them; each would write to the same files."""
+    """An environment that names several processes, but not where they meet: each would train alone."""
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert run(train_command, ["--train_dataset", "NoSuchSet(3)", "-o", str(tmp_path / "out")]) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -11,6 +12,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mast3r_train.loop.ranks import Ranks
+
+LOGGER = logging.getLogger("mast3r.train")
 
 
 class Sharing:
@@ -93,6 +96,8 @@ def share_model(model: nn.Module, device: torch.device, ranks: Ranks, *, shard: 
         shard: split weights, gradients and optimizer among the processes (``--fsdp``).
     """
     if ranks.world_size == 1:
+        if shard:
+            LOGGER.warning("--fsdp splits nothing: there is only one process")
         model.to(device)
         return Sharing()
     if shard:
