@@ -19,7 +19,7 @@ from .pose_alignment import Alignment, align_poses
 from .saving import save_copy, save_npy, save_npz
 
 MOST_SPREAD = 0.1
-"""Median relative deviation of distances between cameras up to which two sets of poses are the same walk."""
+"""Relative deviation of distances between cameras up to which two sets of poses are the same walk."""
 
 MOST_DEGREES = 5.0
 

@@ -9,7 +9,9 @@ from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
 _LEAST_DISTANCE = 0.1
-"""Share of the longest distance between two cameras from which on a distance tells the scale."""
+"""Share of the median distance between two cameras from which on a distance tells the scale."""
+
+_SPREAD_QUANTILE = 0.75
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +22,7 @@ class Alignment:
         factor: of lengths.
         rotation: of the world.
         translation: in the wanted unit.
-        spread: median relative deviation of single distances from ``factor``; 0 if it was given.
+        spread: relative deviation from ``factor`` that three of four distances keep; 0 if it was given.
         degrees: median angle between the poses after the alignment.
     """
 
@@ -41,7 +43,7 @@ class Alignment:
 def align_poses(
     stored: Float[np.ndarray, "n 4 4"], wanted: Float[np.ndarray, "n 4 4"], *, factor: float | None = None
 ) -> Alignment:
-    """Fit a world to another by the cameras in both; single wrong poses do not matter.
+    """Fit a world to another by the cameras in both; a few wrong poses do not matter.
 
     Args:
         stored: cam2world.
@@ -55,7 +57,7 @@ def align_poses(
     if factor is None:
         ratios = _ratios(stored[:, :3, 3], wanted[:, :3, 3])
         factor = float(np.median(ratios))
-        spread = float(np.median(np.abs(ratios / factor - 1)))
+        spread = float(np.quantile(np.abs(ratios / factor - 1), _SPREAD_QUANTILE))
     turns = wanted[:, :3, :3] @ stored[:, :3, :3].transpose(0, 2, 1)
     rotation = Rotation.from_matrix(_proper(turns.mean(axis=0))).as_matrix()
     rest = rotation.T @ turns
@@ -65,15 +67,13 @@ def align_poses(
 
 
 def _ratios(stored: Float[np.ndarray, "n 3"], wanted: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " m"]:
-    """Wanted to stored distance of any two cameras that are far enough apart."""
+    """Wanted to stored distance of any two cameras that are apart, in one of the worlds at least."""
     first, second = np.triu_indices(len(stored), 1)
-    lengths, stored_lengths = (
-        np.linalg.norm(centers[first] - centers[second], axis=1) for centers in (wanted, stored)
-    )
-    far = lengths > _LEAST_DISTANCE * lengths.max(initial=0)
-    if not far.any() or not (stored_lengths[far] > 0).any():
+    lengths = [np.linalg.norm(centers[first] - centers[second], axis=1) for centers in (wanted, stored)]
+    if not all(length.any() for length in lengths):
         raise ValueError("the cameras do not move")
-    ratios: np.ndarray = lengths[far] / np.maximum(stored_lengths[far], np.finfo(np.float64).tiny)
+    far = np.any([length > _LEAST_DISTANCE * np.median(length[length > 0]) for length in lengths], axis=0)
+    ratios: np.ndarray = lengths[0][far] / np.maximum(lengths[1][far], np.finfo(np.float64).tiny)
     return ratios
 
 
