@@ -27,7 +27,7 @@ ALLOWED = {
 DISTRIBUTIONS = {"cv2": "opencv-python-headless", "PIL": "pillow"}
 """Distributions whose name is not that of their module."""
 
-OPTIONAL_IMPORTS = {"pillow_heif", "triton", "h5py", "ray", "habitat_sim"}
+OPTIONAL_IMPORTS = {"pillow_heif", "triton", "h5py", "peft", "ray", "habitat_sim"}
 """Imported behind a check, or an extra."""
 
 INDIRECT = {"tensorboard", "croco-backbone"}

@@ -23,6 +23,7 @@ PACKAGES = (
     "mast3r_match",
     "mast3r_sfm",
     "mast3r_train",
+    "mast3r_train.conformance",
     "mast3r_train.losses",
 )
 """Every package whose names others may rely on; what is not here is private."""

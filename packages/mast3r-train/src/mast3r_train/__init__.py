@@ -10,11 +10,15 @@ if TYPE_CHECKING:
     from mast3r_train.config import TrainConfig as TrainConfig
     from mast3r_train.datasets.algebra import DatasetAlgebra as DatasetAlgebra
     from mast3r_train.datasets.synthetic import SyntheticScenes as SyntheticScenes
+    from mast3r_train.errors import SampleError as SampleError
     from mast3r_train.loop.training import TrainingResult as TrainingResult
     from mast3r_train.loop.training import train as train
+    from mast3r_train.views import PairDataset as PairDataset
 
 _MODULE_OF = {
     "DatasetAlgebra": "datasets.algebra",
+    "PairDataset": "views",
+    "SampleError": "errors",
     "SyntheticScenes": "datasets.synthetic",
     "TrainConfig": "config",
     "TrainingResult": "loop.training",

@@ -10,7 +10,6 @@ or from a shell: ``mast3r data check "MyScenes(ROOT='...', split='train', resolu
 
 from __future__ import annotations
 
-import copy
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,8 @@ import torch
 
 from mast3r_model import Mast3rError
 from mast3r_train.errors import SampleError
+
+__all__ = ["ConformanceReport", "assert_conforms", "assert_options_work", "check_dataset"]
 
 REPROJECTION_TOLERANCE = 1e-3
 """Pixels by which a valid point may miss its own pixel."""
@@ -212,9 +213,9 @@ def _problems_of_correspondences(views: Sequence[Any]) -> Iterator[str]:
 
 
 def _problems_of_process_transfer(dataset: Any) -> Iterator[str]:
+    # Its attributes, not itself: a class of a notebook cannot be found again, nor need it by forked workers.
     try:
-        copy.copy(dataset)
-        pickle.dumps(dataset)
+        pickle.dumps(vars(dataset))
     except Exception as error:
         yield f"it cannot be sent to a worker process: {type(error).__name__}: {error}"
 

@@ -28,8 +28,11 @@ class PrepareGroup(CommandGroup):
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Datasets"):
-            formatter.write_dl([(name, "") for name in self.list_commands(ctx)])
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        rows = [(name, found.get_short_help_str(70)) for name, found in commands.items() if found is not None]
+        if rows:
+            with formatter.section("Datasets"):
+                formatter.write_dl(rows)
 
 
 prepare_group = PrepareGroup(

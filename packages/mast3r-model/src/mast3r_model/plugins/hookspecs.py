@@ -117,7 +117,8 @@ class Mast3rHooks:
         base class ``mast3r_train.DatasetAlgebra`` gives it the operators of expressions. ``set_epoch(epoch)``
         and ``batch(items)`` (the collated views of several samples at once) are called if they are there. An
         item depends on nothing but its index and the dataset's arguments, and works in forked and in spawned
-        workers (files are opened late, no handles are kept).
+        workers (files are opened late, no handles are kept). ``mast3r_train.PairDataset`` is the base for
+        photos with depth and poses; ``mast3r_train.conformance.assert_conforms`` checks a dataset.
 
         Example::
 
