@@ -168,7 +168,7 @@ def test_killed_in_the_middle_of_an_epoch(toys: ModuleType, uninterrupted: Path,
     flags = [
         f"--{name}={value}"
         for name, value in config.to_dict().items()
-        if value is not None and not isinstance(value, bool | list)
+        if value is not None and not isinstance(value, bool | list | tuple)
     ]
     process = subprocess.Popen(
         [sys.executable, str(TOYS_FILE), *flags],

@@ -44,7 +44,7 @@ class TrainConfig:
         section="Data",
         metavar="NAME=PATH",
     )
-    batch_size: int = _setting(64, "pairs in a micro-batch", section="Data")
+    batch_size: int = _setting(64, "pairs in a micro-batch of each process", section="Data")
     num_workers: int = _setting(
         8, "processes that load data; 0 loads in the training process", section="Data"
     )
@@ -79,7 +79,9 @@ class TrainConfig:
     epochs: int = _setting(800, "walks over the training set", section="Optimisation")
     lr: float | None = _setting(None, "learning rate at its peak", section="Optimisation")
     blr: float = _setting(
-        1.5e-4, "lr = blr * batch_size * accum_iter / 256, if --lr is not given", section="Optimisation"
+        1.5e-4,
+        "lr = blr * batch_size * accum_iter * processes / 256, if --lr is not given",
+        section="Optimisation",
     )
     min_lr: float = _setting(0.0, "learning rate at the end", section="Optimisation")
     warmup_epochs: float = _setting(
