@@ -291,7 +291,8 @@ def test_a_data_worker_that_dies_stops_the_run(start: Callable[..., Running]) ->
     assert running.process.returncode == 1
     # Torch sees it by SIGCHLD, with the signal's name, or in a queue that stays empty, without.
     assert re.search(
-        r"error: a process that loads data for rank 1 (was killed \(signal: Killed\)|has ended); training", log
+        r"error: a process that loads data for rank 1 (was killed \(signal: Killed\)|has ended); training",
+        log,
     ), log
     assert "smaller --num_workers" in log
     assert log.count("error:") == 1
