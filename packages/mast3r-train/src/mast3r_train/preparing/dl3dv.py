@@ -30,7 +30,8 @@ LOGGER = logging.getLogger("mast3r.train")
 
 NO_DEPTH = (
     "the DL3DV release has photos and poses but no depth: give --depth DIR, a folder <subset>/<hash> of "
-    "COLMAP's dense reconstructions (sparse, stereo/depth_maps), or --import DIR, a folder in the loader's layout"
+    "COLMAP's dense reconstructions (sparse, stereo/depth_maps), or --import DIR, a folder in the loader's "
+    "layout"
 )
 
 
