@@ -106,8 +106,6 @@ def _problems_of_class(dataset: Any) -> Iterator[str]:
         yield "it has no `resolutions`, a list of (width, height)"
     elif any(width < height for width, height in resolutions):
         yield f"resolutions are (width, height) with width >= height, got {list(resolutions)}"
-    if not isinstance(getattr(dataset, "is_metric_scale", None), bool):
-        yield "is_metric_scale is not True or False"
 
 
 def _problems_of_pair(dataset: Any, item: tuple[int, int], views: Any) -> Iterator[str]:
@@ -147,9 +145,11 @@ def _problems_of_view(view: Any, resolution: tuple[int, int]) -> Iterator[str]:
     for key in ("dataset", "label", "instance"):
         if not isinstance(view.get(key), str):
             yield f"{key} is no text"
-    for key in ("idx", "rng", "is_metric_scale"):
+    for key in ("idx", "rng"):
         if key not in view:
             yield f"has no {key}"
+    if not isinstance(view.get("is_metric_scale"), bool):
+        yield f"is_metric_scale is {view.get('is_metric_scale')!r}, expected True or False"
     yield from _problems_of_geometry(view)
 
 
