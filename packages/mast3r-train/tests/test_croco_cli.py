@@ -59,7 +59,7 @@ def test_every_flag_in_both_spellings(configs: list[PretrainConfig]) -> None:
         "weight_decay": 0.1, "lr": 1e-4, "blr": 1e-3, "min_lr": 1e-6, "warmup_epochs": 2.0, "amp": "bf16",
         "num_workers": 1, "save_freq": 2, "keep_freq": 3, "print_freq": 4, "output_dir": "out",
         "data_dir": "in", "world_size": 2, "local_rank": 1, "dist_url": "tcp://x", "clip_grad": 1.0,
-        "device": "cpu", "threads": 1, "max_minutes": 9.0, "save_minutes": 1.0, "max_skipped": 7,
+        "device": "cpu", "threads": 1, "nproc_per_node": "1", "max_minutes": 9.0, "save_minutes": 1.0, "max_skipped": 7,
     }  # fmt: skip
     for separator in ("_", "-"):
         line = [f"--{name.replace('_', separator)}={value}" for name, value in given.items()]

@@ -11,28 +11,34 @@ import click
 from mast3r_model.cli import CommandContext, argument, command, option, output_option, refuse_existing, run
 from mast3r_train.cli import EpochBars, report_result, settings_options
 from mast3r_train.croco.config import PretrainConfig
+from mast3r_train.process_cli import ProcessCommand, process_group, runs_elsewhere, told_once_a_machine
 
 EXAMPLES = (
     "mast3r pretrain-croco --dataset folder:pairs/ --max_epoch 20 --epochs 40 -o runs/croco",
     "mast3r pretrain-croco --dataset habitat_release+ARKitScenes --data_dir data/ --dry-run",
+    "mast3r pretrain-croco --dataset folder:pairs/ --nproc-per-node gpu",
 )
 
-EPILOG = """The output folder holds checkpoint-last.pth, checkpoint-<epoch>.pth, log.txt, steps.jsonl and
-TensorBoard events. The same command again goes on from checkpoint-last.pth, also after a kill."""
+EPILOG = """The output folder holds checkpoint-last.pth, checkpoint-<epoch>.pth, log.txt, steps.jsonl,
+curves.png and TensorBoard events. The same command again goes on from checkpoint-last.pth, also after a kill."""
 
 
-@command("pretrain-croco", examples=EXAMPLES, epilog=EPILOG, verbosity=1)
+@click.command("pretrain-croco", cls=ProcessCommand, examples=EXAMPLES, epilog=EPILOG, verbosity=1)
 @settings_options(PretrainConfig)
 def pretrain_command(context: CommandContext, **flags: Any) -> None:
     """Pretrain a backbone (CroCo) on pairs of photos of the same places, without any labels."""
     from mast3r_train.croco.pretraining import pretrain
     from mast3r_train.loop.interruption import StopRequest, stop_on_signals
 
-    config = PretrainConfig(**flags)
+    with told_once_a_machine():
+        config = PretrainConfig(**flags)
+    if runs_elsewhere(context, config.nproc_per_node, module="mast3r_train.croco"):
+        return
     stop = StopRequest.after_minutes(config.max_minutes)
-    with stop_on_signals(stop), EpochBars(context) as bars:
-        result = pretrain(config, stop=stop, on_step=bars.step)
-    report_result(context, result, stop, then="mast3r train --pretrained {} ...")
+    with stop_on_signals(stop), process_group(context, config.device) as ranks:
+        with EpochBars(context) as bars:
+            result = pretrain(config, stop=stop, on_step=bars.step)
+        report_result(context, result, stop, then="mast3r train --pretrained {} ...", speaks=ranks.is_main)
 
 
 @command(

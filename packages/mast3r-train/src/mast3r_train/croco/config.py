@@ -49,6 +49,7 @@ class PretrainConfig:
 
     model: str = _own("CroCoNet()", "model expression", section="Model and device")
     device: str = _as_train("device")
+    nproc_per_node: str | None = _as_train("nproc_per_node")
     threads: int | None = _as_train("threads")
     disable_cudnn_benchmark: bool = _as_train("disable_cudnn_benchmark")
     world_size: int = _as_train("world_size")
