@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import builtins
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -232,6 +234,48 @@ def test_peft_puts_the_adapter_file_onto_the_network_it_started_from(
     loaded = PeftModel.from_pretrained(base, str(tmp_path)).eval()
     for found, expected in zip(loaded(*views()), model(*views()), strict=True):
         assert_close(found, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options", [["--ema", "0.9"], ["--fsdp", "--freeze", "encoder"]], ids=["ddp", "fsdp"]
+)
+def test_two_processes_train_adapters_and_go_on(options: list[str], toys: ModuleType, tmp_path: Path) -> None:
+    words = [
+        *("--model", toys.MODEL, "--train_dataset", "8 @ SyntheticScenes(8, resolution=(48, 32))"),
+        *(
+            "--batch_size",
+            "1",
+            "--warmup_epochs",
+            "0",
+            "--lr",
+            "1e-3",
+            "--num_workers",
+            "0",
+            "--threads",
+            "1",
+        ),
+        *("--device", "cpu", "--nproc-per-node", "2", "--output_dir", str(tmp_path), "--lora", "4"),
+        *("--gradient_checkpointing", "--train_criterion", "ConfLoss(Regr3D(L21), alpha=0.2)", *options),
+    ]
+    for epochs in ("1", "2"):
+        checkpoint_path(tmp_path, "final").unlink(missing_ok=True)
+        checkpoint_path(tmp_path, "final-ema").unlink(missing_ok=True)
+        ended = subprocess.run(
+            [sys.executable, "-m", "mast3r_train", *words, "--epochs", epochs],
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert ended.returncode == 0, ended.stderr
+    assert "epoch 1" in ended.stderr
+    last = read_checkpoint(checkpoint_path(tmp_path, "last"))
+    assert last["epoch"] == 1
+    encoder = any(name.startswith("enc_blocks") for name in last["lora"]["adapters"])
+    assert encoder == ("--fsdp" not in options)
+    for name, base in last["lora"]["base"].items():
+        assert not torch.equal(last["model"][name], base), name
+    for name in ("last", "final"):
+        load_model(checkpoint_path(tmp_path, name), device="cpu")
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").exists()
 
 
 def test_the_adapter_file_is_small(run: Path) -> None:

@@ -105,6 +105,17 @@ def test_other_errors_are_not_skipped() -> None:
         next(loader_of(SomeBroken(9, "all", KeyError)).epoch(0))
 
 
+def test_a_dataset_that_makes_whole_batches_answers_for_itself() -> None:
+    class AtOnce(SomeBroken):
+        def batch(self, items: Any) -> Any:
+            raise SampleError("one of them is broken")
+
+    skips = SkipLog("train")
+    with pytest.raises(SampleError, match="one of them"):
+        next(loader_of(AtOnce(9), skips=skips).epoch(0))
+    assert skips.count == 0
+
+
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_skips_travel_from_the_workers_and_are_named_once(
     num_workers: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
