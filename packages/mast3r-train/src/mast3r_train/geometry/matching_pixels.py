@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from .correspondences import Correspondences, sample_correspondences
-from .pointmaps import times_matrix
+from .pointmaps import columns_times_matrix
 
 _INT32 = np.float32(2.0**31)
 
@@ -97,15 +97,25 @@ def nearest_pixels(points: Float[np.ndarray, "h w 3"], view: PointView) -> Int[n
     """The pixel of a view nearest to where each world point projects; as `correspondences.reproject`."""
     height, width = view.shape
     projection = view.intrinsics @ np.linalg.inv(view.cam2world)[:3]
-    homogeneous = times_matrix(points.reshape(-1, 3), projection[:, :3])
-    homogeneous += projection[:, 3]
+    x, y, z = columns_times_matrix(points, projection[:, :3])
+    column = _whole_pixels(x, z, projection[:, 3], width, axis=0)
+    row = _whole_pixels(y, z, projection[:, 3], height, axis=1)
+    row *= width
+    row += column
+    return row
+
+
+def _whole_pixels(
+    along: np.ndarray, z: np.ndarray, offset: np.ndarray, size: int, *, axis: int
+) -> Int[np.ndarray, " pixels"]:
+    """One coordinate of projected points: divided, rounded, clipped to the image."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        pixel = np.rint(homogeneous[:, :2] / homogeneous[:, 2:])
+        pixel = (along + offset[axis]) / (z + offset[2])
+        np.rint(pixel, out=pixel)
         pixel[~(np.abs(pixel) < _INT32)] = 0  # also what is not finite
-    column = np.clip(pixel[:, 0], 0, width - 1).astype(np.int32)
-    row = np.clip(pixel[:, 1], 0, height - 1).astype(np.int32)
-    nearest: np.ndarray = column + width * row
-    return nearest
+    np.clip(pixel, 0, size - 1, out=pixel)
+    whole: np.ndarray = pixel.astype(np.int32)
+    return whole
 
 
 def _xy(pixels: np.ndarray, width: int) -> np.ndarray:

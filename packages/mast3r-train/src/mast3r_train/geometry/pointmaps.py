@@ -80,3 +80,15 @@ def times_matrix(
         part = slice(start, start + _BLOCK)
         np.matmul(flat[part], transposed, out=product[part])
     return product.reshape(*points.shape[:-1], matrix.shape[0])
+
+
+def columns_times_matrix(
+    points: Float[np.ndarray, "*shape 3"], matrix: Float[np.ndarray, "rows 3"]
+) -> Float[np.ndarray, "rows points"]:
+    """The transpose of `times_matrix`, flattened: each coordinate in one piece, for arithmetic on it."""
+    flat = points.reshape(-1, points.shape[-1])
+    product = np.empty((matrix.shape[0], len(flat)), dtype=np.result_type(points, matrix))
+    for start in range(0, len(flat), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        product[:, part] = matrix @ flat[part].T
+    return product

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from PIL import Image, ImageEnhance
 
@@ -30,9 +29,8 @@ def adjust_saturation(image: Image.Image, factor: float) -> Image.Image:
 def adjust_hue(image: Image.Image, shift: float) -> Image.Image:
     """Turn the hue of an RGB image by a share of the colour circle, in [-0.5, 0.5]; 0 = unchanged."""
     hue, saturation, value = image.convert("HSV").split()
-    turned = (np.asarray(hue).astype(np.int32) + int(shift * 255)) % 256
-    channels = (Image.fromarray(turned.astype(np.uint8)), saturation, value)
-    return Image.merge("HSV", channels).convert("RGB")
+    turned = hue.point([(level + int(shift * 255)) % 256 for level in range(256)])
+    return Image.merge("HSV", (turned, saturation, value)).convert("RGB")
 
 
 @dataclass(frozen=True)
