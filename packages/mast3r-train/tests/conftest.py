@@ -18,6 +18,12 @@ from mast3r_train import TrainConfig
 TOYS_FILE = Path(__file__).with_name("loop_toy_pairs.py")
 
 
+@pytest.fixture(autouse=True)
+def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing a run's curves takes longer than training here; fixtures of modules are made before this."""
+    monkeypatch.setattr("mast3r_train.loop.logs.plot_curves", lambda *files: None)
+
+
 @pytest.fixture(scope="module")
 def toys() -> Iterator[ModuleType]:
     """The module of the toy dataset, which is registered; torch on one thread."""

@@ -22,11 +22,6 @@ from mast3r_train.loop.training import make_learner, prepare_torch
 Settings = Callable[..., TrainConfig]
 
 
-@pytest.fixture(autouse=True)
-def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mast3r_train.loop.logs.plot_curves", lambda *files: None)
-
-
 @pytest.fixture
 def model(toys: ModuleType) -> nn.Module:
     return ModelConfig.from_expression(toys.MODEL).build()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,7 +18,6 @@ import pytest
 import torch
 
 from mast3r_model import CheckpointError, UnsafeCheckpointError
-from mast3r_model.plugins import temporary_plugin
 from mast3r_train import TrainConfig, train
 from mast3r_train.loop.checkpointing import (
     checkpoint_path,
@@ -32,29 +29,6 @@ from mast3r_train.loop.interruption import StopRequest
 from mast3r_train.loop.nan_guard import NotFiniteError
 
 TOYS_FILE = Path(__file__).with_name("loop_toy_pairs.py")
-
-
-@pytest.fixture(scope="module")
-def toys() -> Iterator[ModuleType]:
-    """The toy dataset's module, its dataset registered; torch on one thread, as in the subprocess."""
-    spec = importlib.util.spec_from_file_location("loop_toy_pairs", TOYS_FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with temporary_plugin(module.PLUGIN, "toy-pairs"):
-        yield module
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True)
-def _no_picture(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes longer than training here; ``uninterrupted`` is made before this, with a picture."""
-    request.getfixturevalue("uninterrupted")
-    monkeypatch.setattr("mast3r_train.loop.logs.plot_curves", lambda *files: None)
 
 
 def settings(toys: ModuleType, folder: Path, **changes: Any) -> TrainConfig:

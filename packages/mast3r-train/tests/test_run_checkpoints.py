@@ -31,11 +31,6 @@ DUST3R = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mast3r_train.loop.logs.plot_curves", lambda *files: None)
-
-
 @pytest.fixture(scope="module")
 def run(toy_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")

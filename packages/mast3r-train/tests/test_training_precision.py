@@ -22,11 +22,6 @@ from mast3r_train.loop.training import make_learner, prepare_torch
 Settings = Callable[..., TrainConfig]
 
 
-@pytest.fixture(autouse=True)
-def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mast3r_train.loop.logs.plot_curves", lambda *files: None)
-
-
 def dtypes_of_a_step(toys: ModuleType, config: TrainConfig) -> tuple[dict[str, set[torch.dtype]], Tensor]:
     """The dtypes that linear layers and convolutions gave in a forward pass, by part; and the loss."""
     model = ModelConfig.from_expression(toys.MODEL).build()

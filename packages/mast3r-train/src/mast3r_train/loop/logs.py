@@ -23,6 +23,9 @@ LOG_NAME = "log.txt"
 STEPS_NAME = "steps.jsonl"
 CURVES_NAME = "curves.png"
 
+_DRAWING_SHARE = 1 / 30
+"""Drawing after every epoch takes at most this share of the time."""
+
 
 class RunLog:
     """Writes the numbers of a run into its folder; only rank 0 has one.
@@ -31,7 +34,8 @@ class RunLog:
       finite are null.
     - ``steps.jsonl``: one JSON object per ``print_freq`` micro-steps.
     - TensorBoard events, every ``accum_iter * print_freq`` micro-steps at step ``1000 * epoch``.
-    - ``curves.png``: both files drawn, at each evaluation.
+    - ``curves.png``: both files drawn, at each evaluation; without evaluations after each epoch, unless
+      epochs are so short that this would cost time, and at the end.
 
     Args:
         folder: the run's output folder.
@@ -55,6 +59,8 @@ class RunLog:
         self._board: SummaryWriter | None = None
         self._since = time.monotonic()
         self._pairs = 0
+        self._next_drawing = 0.0
+        self._undrawn = False
 
     def __enter__(self) -> Self:
         from torch.utils.tensorboard import SummaryWriter
@@ -65,6 +71,8 @@ class RunLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._undrawn and error is None:
+            self._draw()
         if self._board is not None:
             self._board.close()
 
@@ -110,9 +118,17 @@ class RunLog:
         self._tensorboard(1000 * epoch, results)
         for name, stats in tests.items():
             LOGGER.info("after epoch %d, %s: %s", epoch, name, _numbers(stats, suffix="_avg"))
+        self._undrawn = self._undrawn or bool(train)
+        if tests or (self._undrawn and time.monotonic() >= self._next_drawing):
+            self._draw()
         self._since, self._pairs = time.monotonic(), 0
-        if tests:
-            plot_curves(self.folder / STEPS_NAME, self.folder / LOG_NAME, self.folder / CURVES_NAME)
+
+    def _draw(self) -> None:
+        began = time.monotonic()
+        plot_curves(self.folder / STEPS_NAME, self.folder / LOG_NAME, self.folder / CURVES_NAME)
+        ended = time.monotonic()
+        self._next_drawing = ended + (ended - began) / _DRAWING_SHARE
+        self._undrawn = False
 
     def _append(self, name: str, line: Mapping[str, Any]) -> None:
         with open(self.folder / name, "a", encoding="utf-8") as file:
