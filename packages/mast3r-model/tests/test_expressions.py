@@ -59,6 +59,7 @@ def test_published_texts(goldens: Callable[[str], Path]) -> None:
 
 def test_refused_texts(goldens: Callable[[str], Path]) -> None:
     cases = json.loads(goldens("train/expr/parse_cases.json").read_text())
+    assert len(cases["reject"]) == 30
     for text in cases["reject"]:
         with pytest.raises(ExpressionError) as caught:
             parse_expression(text)

@@ -55,6 +55,13 @@ FULL = [
 ]
 """On eight GPUs, with fourteen datasets, of which one was never public."""
 
+DUST3R = {
+    "--train_dataset": _expression("train_dataset", "aug_crop=16"),
+    "--train_criterion": _expression("train_criterion", "norm_mode='avg_dis'"),
+    "--test_criterion": _expression("test_criterion", "Regr3D_ScaleShiftInv(L21, gt_scale=True)"),
+}
+"""Of DUSt3R's first stage, the begin of its training set and its losses."""
+
 UNRELEASED = " + 34_200 @ InternalUnreleasedDataset("
 
 

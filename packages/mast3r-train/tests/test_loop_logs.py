@@ -66,11 +66,16 @@ def test_each_evaluation_is_drawn(tmp_path: Path, clock: Clock) -> None:
 
 
 def test_an_error_is_not_held_up_by_a_drawing(tmp_path: Path, clock: Clock) -> None:
-    with pytest.raises(ValueError, match="mine"), run_log(tmp_path) as log:
-        log.epoch(1, {"loss": 1.0}, {}, {})
-        log.epoch(2, {"loss": 1.0}, {}, {})
-        raise ValueError("mine")
+    log = run_log(tmp_path)
+    with pytest.raises(ValueError, match="mine"), log:
+        _write_two_epochs_and_fail(log)
     assert len(clock.drawn) == 1
+
+
+def _write_two_epochs_and_fail(log: RunLog) -> None:
+    for epoch in (1, 2):
+        log.epoch(epoch, {"loss": 1.0}, {}, {})
+    raise ValueError("mine")
 
 
 def report(step: int, **changes: Any) -> StepReport:

@@ -13,12 +13,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mast3r_model import ModelConfig, Precision
+from mast3r_model import ModelConfig, Precision, parse_expression
+from mast3r_train import TrainConfig
 from mast3r_train.loop.building import build_criterion
-from mast3r_train.loop.epoch import EpochPosition, evaluate_one_epoch, train_one_epoch
+from mast3r_train.loop.epoch import EpochPosition, StepReport, evaluate_one_epoch, train_one_epoch
 from mast3r_train.loop.learner import Learner
 from mast3r_train.loop.loading import Batch
-from mast3r_train.loop.nan_guard import NotFiniteError
+from mast3r_train.loop.nan_guard import NotFiniteError, plain
 from mast3r_train.loop.optimizer import make_optimizer, parameter_groups
 from mast3r_train.loop.run import EpochPlan, run_epochs
 from mast3r_train.loop.schedule import CosineSchedule
@@ -80,9 +81,7 @@ def test_parameter_groups_of_mast3r(goldens: Goldens) -> None:
     case = read(goldens("train/loop/param_groups.json"))["mast3r_tiny"]
     with torch.device("meta"):
         model = ModelConfig.from_expression(case["model"]).build()
-    groups = group_names(model, parameter_groups(model, 0.05))
-    expected = case["groups"]
-    assert [group["params"] for group in groups] == [group["params"] for group in expected]
+    assert group_names(model, parameter_groups(model, 0.05)) == case["groups"]
 
 
 class Toy(nn.Module):
@@ -152,6 +151,21 @@ def learner_of(case: dict[str, Any], data: Mapping[str, np.ndarray]) -> Learner:
     )
 
 
+class Steps:
+    """Notes every micro-step."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+        self.seen: list[dict[str, Any]] = []
+
+    def micro_step(self, report: StepReport) -> None:
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.seen.append({"loss": report.loss, "lr": rates, "details": dict(report.details)})
+
+    def after_update(self, position: EpochPosition) -> bool:
+        return False
+
+
 def test_training_and_testing_epochs(
     case: tuple[dict[str, Any], dict[str, np.ndarray]], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -164,9 +178,20 @@ def test_training_and_testing_epochs(
     test_criterion = build_criterion(expected["test_criterion"])
 
     for golden in expected["epochs"]:
+        steps = Steps(learner.optimizer)
         stats = train_one_epoch(
-            learner, train_criterion, Stored(data, "train"), epoch=golden["epoch"], schedule=schedule
+            learner,
+            train_criterion,
+            Stored(data, "train"),
+            epoch=golden["epoch"],
+            schedule=schedule,
+            observer=steps,
         )
+        for step, recorded in zip(steps.seen, golden["iters"], strict=True):
+            assert step["lr"] == pytest.approx(recorded["lr"], rel=1e-12, abs=1e-30)
+            assert step["loss"] == pytest.approx(recorded["loss"], rel=1e-4)
+            assert list(step["details"]) == list(recorded["details"])
+            assert step["details"] == pytest.approx(recorded["details"], rel=1e-4)
         assert stats is not None
         assert stats.pop("grad_norm") > 0
         assert list(stats) == list(golden["stats"])
@@ -177,10 +202,12 @@ def test_training_and_testing_epochs(
             )
         result = evaluate_one_epoch(learner, test_criterion, Stored(data, "test"), epoch=golden["epoch"])
         assert result == pytest.approx(golden["test"], rel=1e-4)
-    steps = {
-        str(number): float(state["step"]) for number, state in learner.optimizer.state_dict()["state"].items()
-    }
-    assert steps == expected["optimizer_state_steps"]
+    optimizer = learner.optimizer.state_dict()
+    updates = {str(number): float(state["step"]) for number, state in optimizer["state"].items()}
+    assert updates == expected["optimizer_state_steps"]
+    for group, golden in zip(optimizer["param_groups"], expected["optimizer_param_groups"], strict=True):
+        assert group["lr"] == pytest.approx(golden.pop("lr"), rel=1e-12)
+        assert {key: plain(group[key]) for key in golden} == golden
     # Five micro-batches, two an update: said once, not every epoch.
     assert caplog.text.count("that fill no update and are lost: 1") == 1
 
@@ -199,7 +226,7 @@ def test_a_loss_that_is_not_finite_stops(case: tuple[dict[str, Any], dict[str, n
             epoch=0,
             schedule=CosineSchedule(0.0, 0.0, 0, 1),
         )
-    assert caught.value.exit_code == 1
+    assert repr(SystemExit(caught.value.exit_code)) == expected["nan"]
     assert caught.value.batch is batches.batches[2]
     for old, new in zip(before, learner.model.parameters(), strict=True):
         assert torch.equal(old, new)  # the learning rate was 0, and the NaN did not reach the weights
@@ -251,6 +278,12 @@ def test_order_of_events(goldens: Goldens) -> None:
         plan = EpochPlan(config["epochs"], config["eval_freq"], config["save_freq"], config["keep_freq"])
         assert run_epochs(plan, recorder, start_epoch=resumed, best_so_far=0.45 if resumed else math.inf)
         assert recorder.events == [stripped(event) for event in case["events"] if event[0] != "build"]
+        settings = TrainConfig(train_dataset="TR()", test_dataset="X(1) + 2 @ Y(b=3)", batch_size=1)
+        assert settings.peak_lr() == case["lr"]
+        builds = [[stripped(event[1]), event[2]] for event in case["events"] if event[0] == "build"]
+        terms = parse_expression(settings.test_dataset).terms()
+        assert builds == [[settings.train_dataset, False], *([term.text, True] for term in terms)]
+        assert recorder.test_names == [term.name for term in terms]
         for line, golden in zip(recorder.lines, case["log"], strict=True):
             golden = {stripped(key): value for key, value in golden.items()}
             assert line.items() <= golden.items()

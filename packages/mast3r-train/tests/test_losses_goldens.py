@@ -82,6 +82,11 @@ def test_value_details_and_gradients(
     assert_gradients(case, batch, full_gradients)
 
 
+def test_every_case_is_tested(goldens: Goldens) -> None:
+    cases = json.loads(goldens("train/losses/cases.json").read_text())
+    assert [case["id"] for case in cases] == list(CASES)
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("number", [3, 13, 33, 42, 54])
 def test_values_on_a_gpu(number: int, goldens: Goldens, batch: Batch) -> None:

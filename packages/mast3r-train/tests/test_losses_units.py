@@ -15,7 +15,13 @@ from torch.testing import assert_close
 from mast3r_model import registry
 from mast3r_train.losses import L21, APLoss, InfoNCE, L21Loss, PointNormalization
 from mast3r_train.losses.infonce import log_sums
-from mast3r_train.losses.normalization import joint_center, joint_depth, joint_scale, log_scaled
+from mast3r_train.losses.normalization import (
+    joint_center,
+    joint_depth,
+    joint_scale,
+    log_scaled,
+    lower_median,
+)
 
 Goldens = Callable[[str], Path]
 
@@ -52,6 +58,17 @@ def test_joint_statistics(tensors: Mapping[str, torch.Tensor]) -> None:
     assert_close(joint_center(*points), tensors["joint.center"])
     assert_close(joint_scale(*points), tensors["joint.scale"], rtol=1e-5, atol=1e-6)
     assert_close(log_scaled(points[0]), tensors["log_to_norm"], rtol=1e-5, atol=1e-6)
+
+
+def test_scale_around_the_median_depth(tensors: Mapping[str, torch.Tensor]) -> None:
+    """Upstream's variant with a centre on the optical axis; no loss uses it, but its parts are ours."""
+    *points, valid1, valid2 = clouds(tensors)
+    center = torch.nn.functional.pad(joint_depth(*points, valid1, valid2)[:, None], (2, 0))[:, None, None]
+    assert_close(center, tensors["joint.center_zonly"])
+    distance = torch.cat([(cloud - center).norm(dim=-1).flatten(1) for cloud in points], dim=1)
+    valid = torch.cat([valid1.flatten(1), valid2.flatten(1)], dim=1)
+    scale = lower_median(distance, valid, dim=1)[:, None, None, None]
+    assert_close(scale, tensors["joint.scale_zonly"], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])

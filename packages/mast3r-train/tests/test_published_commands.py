@@ -15,7 +15,7 @@ from mast3r_model import ConfigError, ModelConfig, parse_expression
 from mast3r_train.conformance import assert_conforms
 from mast3r_train.loop.building import build_criterion, build_dataset, build_test_sets
 
-from .published_commands import DEMO, FULL, UNRELEASED, options, without_unreleased
+from .published_commands import DEMO, DUST3R, FULL, UNRELEASED, options, without_unreleased
 from .standin_processed import write_everything
 
 COMMANDS = {"demo": DEMO, "full": FULL}
@@ -91,6 +91,19 @@ def test_every_object_is_built(name: str, place: Path, monkeypatch: pytest.Monke
     assert sum(parameter.numel() for parameter in model.parameters()) > 600e6
     for which in ("--train_criterion", "--test_criterion"):
         assert callable(build_criterion(words[which]))
+
+
+def test_dust3rs_training_set_and_losses(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    dataset = build_dataset(DUST3R["--train_dataset"])
+    assert len(dataset) == 200_000
+    assert [tuple(size) for size in dataset.resolutions] == [(224, 224)]
+    for item in (0, 199_999):  # of Habitat, of Co3d
+        for view in dataset[item, 0]:
+            assert view["img"].shape == (3, 224, 224)
+            assert view["valid_mask"].any()
+    for which in ("--train_criterion", "--test_criterion"):
+        assert callable(build_criterion(DUST3R[which]))
 
 
 @pytest.mark.parametrize("name", COMMANDS)
