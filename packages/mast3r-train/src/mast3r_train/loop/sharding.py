@@ -20,11 +20,9 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from mast3r_model import ConfigError
+from mast3r_train.loop.blocks import BLOCK_LISTS, transformer_blocks
 from mast3r_train.loop.ranks import Ranks
 from mast3r_train.loop.sharing import Sharing
-
-BLOCKS = ("enc_blocks", "dec_blocks", "dec_blocks2")
-"""The lists of transformer blocks; each block is gathered by itself, right before it is needed."""
 
 
 class Sharded(Sharing):
@@ -41,11 +39,12 @@ class Sharded(Sharing):
     """
 
     def __init__(self, model: nn.Module, device: torch.device, ranks: Ranks) -> None:
-        blocks = [block for name in BLOCKS for block in getattr(model, name, ())]
+        # Each block is gathered by itself, right before it is needed.
+        blocks = list(transformer_blocks(model).values())
         if not blocks:
             raise ConfigError(
                 f"--fsdp splits transformer blocks, and {type(model).__name__} has none of "
-                f"{', '.join(BLOCKS)}",
+                f"{', '.join(BLOCK_LISTS)}",
                 hint="leave --fsdp out",
             )
         for tensor in (*model.parameters(), *model.buffers()):
