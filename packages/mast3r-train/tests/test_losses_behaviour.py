@@ -18,11 +18,13 @@ from mast3r_train.losses import (
     InfoNCE,
     Loss,
     MatchingLoss,
+    PointNormalization,
     Regr3D,
     Regr3D_ScaleInv,
     Regr3D_ScaleShiftInv,
     Regr3D_ShiftInv,
 )
+from mast3r_train.losses.normalization import joint_depth, joint_scale
 from mast3r_train.losses.registration import LOSSES
 
 Views = list[dict[str, torch.Tensor]]
@@ -154,6 +156,59 @@ def test_batch_without_matches_is_0_with_a_graph(wrap: Any, views: Views) -> Non
     assert value.item() == 0
     assert details["MatchingLoss_empty"] == 1
     assert details["MatchingLoss"] == 0
+
+
+@pytest.mark.parametrize("loss", [Regr3D_ShiftInv, Regr3D_ScaleInv, Regr3D_ScaleShiftInv])
+def test_a_sample_without_valid_pixels_does_not_change_the_others(loss: type[Regr3D], views: Views) -> None:
+    """Its shift is 0 and its scale 1, and nothing of it is in the mean."""
+    alone = [{key: value[1:] for key, value in view.items()} for view in views]
+    for view in views[:2]:
+        view["valid_mask"][0] = False
+    for norm_mode in ("median_dis", "avg_dis"):
+        value, _ = loss(L21, norm_mode=norm_mode)(*views)
+        torch.testing.assert_close(value, loss(L21, norm_mode=norm_mode)(*alone)[0])
+
+
+def test_shift_and_scale_of_nothing() -> None:
+    points, nothing = torch.randn(1, 2, 3, 3), torch.zeros(1, 2, 3, dtype=torch.bool)
+    assert joint_depth(points, points, nothing, nothing).tolist() == [0.0]
+    assert joint_scale(points, points, nothing, nothing).flatten().tolist() == [1.0]
+    for mode in ("median_dis", "sqrt_dis"):
+        normalization = PointNormalization.from_mode(mode)
+        assert normalization is not None
+        assert normalization.factor(points, points, nothing, nothing).flatten().tolist() == [1.0]
+
+
+@pytest.mark.parametrize(("short", "long"), [("median", "median_dis"), ("?sqrt_any", "?sqrt_dis")])
+def test_the_end_of_median_and_sqrt_modes_does_not_count(short: str, long: str, views: Views) -> None:
+    assert torch.equal(Regr3D(L21, norm_mode=short)(*views)[0], Regr3D(L21, norm_mode=long)(*views)[0])
+
+
+def test_max_metric_scale_leaves_the_batch_alone(views: Views) -> None:
+    far = Regr3D(L21, norm_mode="?avg_dis", max_metric_scale=1e-3)(*views)[0]
+    assert torch.equal(far, Regr3D(L21, norm_mode="avg_dis")(*views)[0])
+    assert not torch.equal(far, Regr3D(L21, norm_mode="?avg_dis")(*views)[0])
+    assert views[0]["is_metric_scale"].tolist() == [True, False]
+
+
+@pytest.mark.parametrize("loss", [Regr3D_ShiftInv, Regr3D_ScaleInv, Regr3D_ScaleShiftInv])
+def test_invariant_losses_take_no_dist_clip(loss: type[Regr3D], views: Views) -> None:
+    for wrapped in (loss(L21), ConfLoss(loss(L21))):
+        with pytest.raises(ConfigError, match="takes no dist_clip"):
+            wrapped(*views, dist_clip=3.0)
+
+
+def test_negative_confidence_without_negatives_or_matches(views: Views) -> None:
+    matching = MatchingLoss(InfoNCE(mode="proper"))
+    plain, with_negatives = (
+        ConfMatchingLoss(matching, 10.0, neg_conf_loss_quantile=quantile) for quantile in (False, 0.5)
+    )
+    views[0]["valid_corres"] = torch.ones_like(views[0]["valid_corres"])
+    assert torch.equal(with_negatives(*views)[0], plain(*views)[0])
+    views[0]["valid_corres"] = torch.zeros_like(views[0]["valid_corres"])
+    value, _ = with_negatives(*views)
+    value.backward()
+    assert value.item() == 0
 
 
 def test_missing_sky_and_metric_scale_count_as_none(views: Views) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from mast3r_model import registry
-from mast3r_train.losses import L21, APLoss, InfoNCE, L21Loss, PointNormalization
+from mast3r_train.losses import L21, APLoss, InfoNCE, L21Loss, PointNormalization, chunking
 from mast3r_train.losses.infonce import log_sums
 from mast3r_train.losses.normalization import (
     joint_center,
@@ -141,9 +144,99 @@ def test_ties_of_average_precision() -> None:
     desc2 = torch.tensor([[[2.0], [2.0], [3.0], [1.0]]])
     assert float(APLoss(nq="torch")(desc1, desc2)) == pytest.approx(1 / 2)
     assert float(APLoss(nq="sklearn")(desc1, desc2)) == pytest.approx(1 / 3)
+    assert float(APLoss(nq=0)(desc1, desc2)) == pytest.approx(1 / 3)
 
 
 def test_average_precision_of_nothing() -> None:
     desc, valid = torch.ones(1, 2, 3), torch.zeros(1, 2, dtype=torch.bool)
     assert float(APLoss(reduction="1-mean")(desc, desc, valid)) == 1
     assert float(APLoss()(desc, desc, valid)) == 0
+
+
+@pytest.fixture
+def three_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Makes the losses compute three rows of similarities at a time, of so many entries each."""
+
+    def cut(row_size: int) -> None:
+        monkeypatch.setattr(chunking, "AT_ONCE", 0)
+        monkeypatch.setattr(chunking, "CHUNK", 3 * row_size)
+        assert chunking.row_slices(7, row_size) == [slice(0, 3), slice(3, 6), slice(6, 7)]
+
+    return cut
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.005])  # the second needs sums relative to the maxima
+@pytest.mark.parametrize("euclidean", [False, True])
+@pytest.mark.parametrize(("mode", "candidates"), [("all", 7), ("all", 11), ("proper", 7), ("dual", 7)])
+def test_infonce_by_rows_equals_all_at_once(
+    mode: Any,
+    candidates: int,
+    euclidean: bool,
+    temperature: float,
+    three_rows_at_a_time: Callable[[int], None],
+) -> None:
+    torch.manual_seed(0)
+    criterion = InfoNCE(mode=mode, temperature=temperature, reduction="none", eps=1e-30)
+    inputs = [torch.nn.functional.normalize(torch.randn(2, n, 8), dim=-1) for n in (7, candidates)]
+    valid = torch.rand(2, 7) > 0.3
+    results = []
+    for _ in range(2):
+        desc1, desc2 = (tensor.clone().requires_grad_() for tensor in inputs)
+        losses = criterion(desc1, desc2, valid, euclidean=euclidean)
+        (losses * torch.arange(1, len(losses) + 1)).sum().backward()
+        results.append((losses, desc1.grad, desc2.grad))
+        three_rows_at_a_time(2 * candidates)
+    for whole, cut in zip(*results, strict=True):
+        assert_close(cut, whole, rtol=1e-5, atol=1e-6 * whole.abs().max().item())
+
+
+@pytest.mark.parametrize("nq", ["torch", "sklearn"])
+def test_average_precision_by_rows_equals_all_at_once(
+    nq: Any, three_rows_at_a_time: Callable[[int], None]
+) -> None:
+    torch.manual_seed(0)
+    desc1, desc2 = torch.randn(2, 7, 4), torch.randn(2, 11, 4)
+    valid = torch.rand(2, 7) > 0.3
+    whole = APLoss(nq=nq, reduction="none")(desc1, desc2, valid)
+    three_rows_at_a_time(2 * 11)
+    assert torch.equal(APLoss(nq=nq, reduction="none")(desc1, desc2, valid), whole)
+
+
+@pytest.mark.parametrize("mode", ["all", "proper", "dual"])
+def test_infonce_by_rows_needs_less_than_one_matrix_of_similarities(
+    mode: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matrix = 2 * 200 * 200
+    desc1, desc2 = (torch.nn.functional.normalize(torch.randn(2, 200, 2), dim=-1) for _ in range(2))
+    peaks = []
+    for chunk in (matrix, matrix // 20):
+        monkeypatch.setattr(chunking, "AT_ONCE", chunk)
+        monkeypatch.setattr(chunking, "CHUNK", chunk)
+        with LiveEntries() as live:
+            InfoNCE(mode=mode)(desc1.clone().requires_grad_(), desc2.clone().requires_grad_()).backward()
+        peaks.append(live.peak)
+    assert peaks[0] >= 2 * matrix
+    assert peaks[1] < matrix / 2  # forward and backward
+
+
+class LiveEntries(TorchDispatchMode):
+    """Counts the entries of the tensors made inside the block that are alive at the same time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self._known: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage() not in self._known:
+                storage, entries = tensor.untyped_storage(), tensor.untyped_storage().nbytes() // 4
+                self._known.add(storage)
+                self.live += entries
+                weakref.finalize(storage, self._drop, entries)
+        self.peak = max(self.peak, self.live)
+        return result
+
+    def _drop(self, entries: int) -> None:
+        self.live -= entries

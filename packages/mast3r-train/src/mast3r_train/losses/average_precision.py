@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mast3r_train.losses.base import MatchingCriterion, reduce_losses, unknown_choice
+from mast3r_train.losses.chunking import row_slices
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,16 +49,18 @@ class APLoss(MatchingCriterion):
         euclidean: bool = False,
     ) -> Float[Tensor, " valid_matches"]:
         """Average precision per valid match; see `MatchingCriterion.losses` (``euclidean`` is ignored)."""
-        precisions = []
-        for queries, candidates in zip(desc1.to(self.fp), desc2.to(self.fp), strict=True):
-            scores = queries @ candidates.T
-            positive = scores.diagonal()[:, None]
-            if self.nq == "torch":
-                rank = 1 + (scores > positive).sum(dim=1)
-            else:
-                rank = (scores >= positive).sum(dim=1).clamp(min=1)
-            precisions.append(1 / rank.float())
-        return torch.stack(precisions)[valid]
+        queries, candidates = desc1.to(self.fp), desc2.to(self.fp)
+        slices = row_slices(queries.shape[1], len(candidates) * candidates.shape[1])
+        ranks = [self._ranks(queries[:, rows], candidates, rows.start) for rows in slices]
+        return 1 / torch.cat(ranks, dim=1)[valid].float()
+
+    def _ranks(self, queries: Tensor, candidates: Tensor, first: int) -> Tensor:
+        """Rank of the true match, for the matches from number ``first`` on (batch, queries)."""
+        scores = queries @ candidates.transpose(1, 2)
+        positive = scores.diagonal(offset=first, dim1=1, dim2=2)[..., None]
+        if self.nq == "torch":
+            return 1 + (scores > positive).sum(dim=2)
+        return (scores >= positive).sum(dim=2).clamp(min=1)
 
     def reduce(self, losses: Float[Tensor, " valid_matches"]) -> Tensor:
         if self.reduction == "1-mean":

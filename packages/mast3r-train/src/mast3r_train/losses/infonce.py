@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from mast3r_model import ConfigError, InputError
 from mast3r_train.losses.base import MatchingCriterion, unknown_choice
+from mast3r_train.losses.chunking import row_slices
 
 _SAFE_SCORE = 40.0
 """Sums of exp(score) neither overflow nor vanish in float32 while no score is larger in size."""
@@ -66,22 +69,50 @@ class InfoNCE(MatchingCriterion):
                 f"it takes {need} as many candidates as matches",
                 hint="negatives_padding works with mode='all' only",
             )
-        scores = self._scores(desc1.to(self.fp), desc2.to(self.fp), euclidean=euclidean).float()
         bounded = _largest_similarity(desc1, desc2, euclidean=euclidean) <= _SAFE_SCORE * self.temperature
-        if not bounded:  # something is not finite, or large
-            scores = scores.masked_fill(scores.isnan(), -torch.inf)
-        positive = scores.diagonal(dim1=1, dim2=2)
+        positive, rows, columns = self._log_sums(
+            desc1.to(self.fp), desc2.to(self.fp), euclidean=euclidean, bounded=bounded
+        )
         match self.mode:
             case "all":
-                (rows,) = log_sums(scores, (2,), bounded=bounded)
                 losses = self._clipped(positive - rows.logsumexp(dim=1, keepdim=True))
             case "proper":
-                columns, rows = log_sums(scores, (1, 2), bounded=bounded)
                 losses = self._clipped(positive - columns) + self._clipped(positive - rows)
             case "dual":
-                columns, rows = log_sums(scores, (1, 2), bounded=bounded)
                 losses = self._clipped(2 * positive - columns - rows)
         return losses[valid]
+
+    def _log_sums(
+        self, desc1: Tensor, desc2: Tensor, *, euclidean: bool, bounded: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The true matches' scores, and log-sums over rows and over columns, each (batch, matches).
+
+        Of many scores only some rows exist at a time; the backward pass computes them again. That gives the
+        same numbers as all at once. (Mode "all" reads no columns and gets none.)
+        """
+        of_rows = partial(self._log_sums_of_rows, euclidean=euclidean, bounded=bounded)
+        slices = row_slices(desc1.shape[1], len(desc2) * desc2.shape[1])
+        if len(slices) == 1:
+            return of_rows(desc1, desc2, 0)
+        parts = [
+            checkpoint(
+                of_rows, desc1[:, rows], desc2, rows.start, use_reentrant=False, preserve_rng_state=False
+            )
+            for rows in slices
+        ]
+        positive, rows, columns = zip(*parts, strict=True)
+        return torch.cat(positive, dim=1), torch.cat(rows, dim=1), torch.stack(columns).logsumexp(dim=0)
+
+    def _log_sums_of_rows(
+        self, desc1: Tensor, desc2: Tensor, first: int, *, euclidean: bool, bounded: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`_log_sums` of the matches from number ``first`` on, the columns' sums over these only."""
+        scores = self._scores(desc1, desc2, euclidean=euclidean).float()
+        if not bounded:  # something is not finite, or large
+            scores = scores.masked_fill(scores.isnan(), -torch.inf)
+        positive = scores.diagonal(offset=first, dim1=1, dim2=2).clone()  # a view would keep all scores
+        rows, *columns = log_sums(scores, (2,) if self.mode == "all" else (2, 1), bounded=bounded)
+        return positive, rows, columns[0] if columns else rows[:, :0]
 
     def _clipped(self, log_probability: Tensor) -> Tensor:
         """-log max(p, eps)."""
