@@ -47,7 +47,7 @@ class Plugin:
 
     @hookimpl
     def mast3r_datasets(self) -> dict[str, object]:
-        return {"Sized": Sized}
+        return {"Sized": Sized, "Nothing": lambda: None}
 
 
 @pytest.fixture
@@ -108,6 +108,20 @@ def test_hints() -> None:
         with pytest.raises(ExpressionError) as caught:
             parse_expression(text).build(["losses"])
         assert hint in (caught.value.hint or "")
+
+
+@pytest.mark.usefixtures("_plugin")
+def test_arguments_are_listed_the_nearest_first() -> None:
+    for text, hint in [
+        ("Sized('train', trnsform=1)", "did you mean transform? It takes transform, split"),
+        ("Sized('train', colour=1)", "it takes split, transform"),
+        ("Sized()", "it takes split, transform"),
+        ("Nothing(1)", "it takes none"),
+        ("sized()", "did you mean Sized?"),
+    ]:
+        with pytest.raises(ExpressionError) as caught:
+            parse_expression(text).build(["datasets"])
+        assert caught.value.hint == hint
 
 
 @pytest.mark.usefixtures("_plugin")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeGuard
 
 from mast3r_model.errors import ExpressionError, Mast3rError
-from mast3r_model.plugins import KINDS, registry, suggestion
+from mast3r_model.plugins import KINDS, nearest_names, registry, suggestion
 
 from .parser import INTEGER_BOUND
 from .tree import (
@@ -83,10 +83,10 @@ class Builder:
         return " among the " + ", ".join(kind.replace("_", " ") for kind in self.kinds)
 
     def suggest(self, name: str) -> str | None:
-        elsewhere = [kind for kind in KINDS if kind not in self.kinds and name in registry(kind)]
-        if elsewhere:
-            return f"it is known among the {elsewhere[0].replace('_', ' ')}"
         everything = {known for kind in self.kinds for known in registry(kind)} | set(self.names)
+        elsewhere = [kind for kind in KINDS if kind not in self.kinds and name in registry(kind)]
+        if elsewhere and not any(known.casefold() == name.casefold() for known in everything):
+            return f"it is known among the {elsewhere[0].replace('_', ' ')}"
         return suggestion(name, everything)
 
     def construct(self, node: Call) -> object:
@@ -116,11 +116,11 @@ class Builder:
             for name, value in node.keywords:
                 if name not in parameters:
                     message = f"{node.name} takes no argument {name}"
-                    raise self.error(message, value, hint=suggestion(name, parameters))
+                    raise self.error(message, value, hint=_what_it_takes(parameters, name))
         try:
             signature.bind(*arguments, **keywords)
         except TypeError as error:
-            raise self.error(f"{node.name}: {error}", node) from None
+            raise self.error(f"{node.name}: {error}", node, hint=_what_it_takes(parameters)) from None
 
     def dictionary(self, items: Sequence[tuple[Node, Node]]) -> dict[object, object]:
         result: dict[object, object] = {}
@@ -204,6 +204,17 @@ def _applies(symbol: str, left: object, right: object) -> bool:
     numbers = (is_number(left), is_number(right))
     allowed = {"+": [(False, False)], "*": [(True, False), (False, True)], "@": [(True, False)]}
     return numbers in allowed[symbol]
+
+
+def _what_it_takes(parameters: Mapping[str, inspect.Parameter], wrong: str = "") -> str:
+    """A hint that lists all arguments, those that look most like a wrong one first."""
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    known = [name for name, parameter in parameters.items() if parameter.kind not in variadic]
+    near = nearest_names(wrong, known) if wrong else []
+    listed = ", ".join([*near, *(name for name in known if name not in near)])
+    if not listed:
+        return "it takes none"
+    return f"did you mean {' or '.join(near)}? It takes {listed}" if near else f"it takes {listed}"
 
 
 def _describe(value: object) -> str:
