@@ -229,7 +229,7 @@ def test_bad_input(prepared: Path, tmp_path: Path) -> None:
     np.savez(
         root / TRAIN / "00000001.npz", intrinsics=np.eye(3), R_cam2world=np.eye(2), t_cam2world=np.zeros(3)
     )
-    with pytest.raises(SampleError, match=r"00000001\.npz is no camera file"):
+    with pytest.raises(SampleError, match=r"00000001\.npz: expected R_cam2world 3x3"):
         make_dataset(root)[0]
     (root / VAL / "00000000.jpg").write_bytes(b"no photo")
     with pytest.raises(SampleError, match=r"00000000\.jpg"):

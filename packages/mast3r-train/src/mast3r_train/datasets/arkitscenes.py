@@ -52,6 +52,7 @@ class ARKitScenes(PairDataset):
         if not self.folder.is_dir():
             raise missing_layout("ARKitScenes", self.root, f"{FOLDERS[split]}/all_metadata.npz")
         self.metadata = load_scene_metadata("ARKitScenes", self.folder)
+        self._require_pairs(self.folder)
 
     def __len__(self) -> int:
         return len(self.metadata.pairs)
@@ -68,15 +69,7 @@ class ARKitScenes(PairDataset):
         photo = read_rgb(self.folder / scene / "vga_wide" / f"{stem}.jpg")
         depth = read_depth_png(self.folder / scene / "lowres_depth" / f"{stem}.png") / MILLIMETRES
         label = f"{scene}_{name}"
-        photo, depth, K = self._crop_resize_if_necessary(
-            photo, depth, self.metadata.intrinsics[image], resolution, rng, label
-        )
-        return {
-            "img": photo,
-            "depthmap": depth,
-            "camera_pose": self.metadata.trajectories[image].copy(),
-            "camera_intrinsics": K,
-            "dataset": "arkitscenes",
-            "label": label,
-            "instance": f"{index}_{image}",
-        }
+        return self._view_of(
+            photo, depth, self.metadata.camera(image), resolution, rng,
+            dataset="arkitscenes", label=label, instance=f"{index}_{image}", info=label,
+        )  # fmt: skip

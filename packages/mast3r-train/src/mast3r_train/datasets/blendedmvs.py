@@ -12,6 +12,7 @@ from mast3r_train.errors import SampleError
 from mast3r_train.geometry.orientation import View
 from mast3r_train.views import PairDataset
 
+from .cameras import Camera, checked_camera
 from .files import load_npy, missing_layout, read_exr, read_npz, read_rgb
 from .sky import SkyMasks
 
@@ -55,6 +56,7 @@ class BlendedMVS(PairDataset):
         is_held_out = self.sequences[:, 1] % np.uint64(10) == 0
         chosen = slice(None) if split is None else is_held_out if split == "val" else ~is_held_out
         self.sequences, self.images = self.sequences[chosen], images[chosen]
+        self._require_pairs(path)
         self.sky = None
         if mask_sky:
             step = max(1, len(self) // 100)
@@ -78,26 +80,22 @@ class BlendedMVS(PairDataset):
         depth = read_exr(path.with_suffix(".exr"))
         if self.sky is not None:
             depth = self.sky.mark(depth, path)
-        camera_path = path.with_suffix(".npz")
-        camera = read_npz(camera_path, ("intrinsics", "R_cam2world", "t_cam2world"))
-        cam2world = np.eye(4, dtype=np.float32)
-        try:
-            cam2world[:3, :3] = camera["R_cam2world"]
-            cam2world[:3, 3] = camera["t_cam2world"]
-        except ValueError as error:
-            raise SampleError(f"{camera_path} is no camera file: {error}") from error
-        image, depth, K = self._crop_resize_if_necessary(
-            image, depth, camera["intrinsics"], resolution, rng, path
+        K, cam2world = _camera(path.with_suffix(".npz"))
+        return self._view_of(
+            image, depth, (K, cam2world), resolution, rng,
+            dataset="BlendedMVS", label=path.parent.name, instance=path.stem, info=path,
+        )  # fmt: skip
+
+
+def _camera(path: Path) -> Camera:
+    stored = read_npz(path, ("intrinsics", "R_cam2world", "t_cam2world"))
+    rotation, position = stored["R_cam2world"], stored["t_cam2world"]
+    if rotation.shape != (3, 3) or position.shape != (3,):
+        raise SampleError(
+            f"{path}: expected R_cam2world 3x3 and t_cam2world 3, got {rotation.shape} and {position.shape}"
         )
-        return {
-            "img": image,
-            "depthmap": depth,
-            "camera_pose": cam2world,
-            "camera_intrinsics": K,
-            "dataset": "BlendedMVS",
-            "label": path.parent.name,
-            "instance": path.stem,
-        }
+    pose = np.concatenate([rotation, position[:, None]], axis=1)
+    return checked_camera(path, stored | {"cam2world": pose}, "intrinsics", "cam2world")
 
 
 def sequence_name(high: int, low: int) -> str:

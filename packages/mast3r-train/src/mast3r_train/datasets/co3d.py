@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from mast3r_train.errors import SampleError
+
+from .cameras import Camera, checked_camera
 from .files import read_depth_png, read_npz
 from .object_sequences import FrameFiles, ObjectSequences
 
@@ -37,7 +40,10 @@ class Co3d(ObjectSequences):
             camera=folder / "images" / f"{stem}.npz",
         )
 
-    def _read_depth(self, files: FrameFiles) -> tuple[Float[np.ndarray, "h w"], dict[str, np.ndarray]]:
-        camera = read_npz(files.camera, ("camera_pose", "camera_intrinsics", "maximum_depth"))
-        largest = np.nan_to_num(np.float32(camera["maximum_depth"]))
+    def _read_depth(self, files: FrameFiles) -> tuple[Float[np.ndarray, "h w"], Camera]:
+        stored = read_npz(files.camera, ("camera_pose", "camera_intrinsics", "maximum_depth"))
+        camera = checked_camera(files.camera, stored, "camera_intrinsics", "camera_pose")
+        if stored["maximum_depth"].size != 1 or stored["maximum_depth"].dtype.kind not in "fiu":
+            raise SampleError(f"{files.camera}: maximum_depth is no number")
+        largest = np.nan_to_num(np.float32(stored["maximum_depth"].item()))
         return read_depth_png(files.depth) / np.float32(65535) * largest, camera

@@ -12,9 +12,10 @@ from PIL import Image
 
 from mast3r_model import ConfigError
 
+from .cameras import Camera, camera_of_npz
 from .dl3dv_labels import FILE_NAME, read_labels
 from .files import missing_layout, read_depth_npy, read_rgb
-from .posed_frames import SKY, Camera, Depth, PosedFolder, PosedPairs, camera_of_npz, marked_depth, stems
+from .posed_frames import SKY, Depth, PosedFolder, PosedPairs, marked_depth, stems
 from .stored_masks import read_stored_mask, warn_without_masks
 
 COSXL_AUGMENTATIONS = ("foggy", "night", "rainy", "snow", "sunny")

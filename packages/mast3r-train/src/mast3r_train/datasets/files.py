@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ __all__ = [
     "load_json",
     "load_npy",
     "load_npz",
+    "load_text",
     "load_text_lines",
     "missing_layout",
     "read_depth_npy",
@@ -62,19 +64,27 @@ def load_json(path: Path) -> Any:
         raise InputError(error.message) from error
 
 
+def load_text(path: Path) -> str:
+    """The text of a file that a dataset needs as a whole.
+
+    Raises:
+        InputError: missing or no text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no text file") from error
+
+
 def load_text_lines(path: Path) -> list[str]:
     """The lines of a text file that a dataset needs as a whole, without empty ones.
 
     Raises:
         InputError: missing or no text.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no text file") from error
-    return [line.strip() for line in lines if line.strip()]
+    return [line.strip() for line in load_text(path).splitlines() if line.strip()]
 
 
 def load_npz(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
@@ -84,7 +94,7 @@ def load_npz(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
         InputError: missing, broken, without a key, or with Python objects in it.
     """
     try:
-        return _npz(path, keys)
+        return read_npz(path, keys)
     except SampleError as error:
         raise InputError(error.message) from error
 
@@ -96,12 +106,9 @@ def load_npy(path: Path) -> np.ndarray:
         InputError: missing, broken, or with Python objects in it.
     """
     try:
-        array: np.ndarray = np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise InputError(f"{path} is no array file that can be read safely: {error}") from error
-    return array
+        return _read_npy(path)
+    except SampleError as error:
+        raise InputError(error.message) from error
 
 
 def read_rgb(path: Path) -> Image.Image:
@@ -158,14 +165,9 @@ def read_depth_npy(path: Path) -> Float[np.ndarray, "height width"]:
     Raises:
         SampleError: missing, broken, or no map.
     """
-    try:
-        depth = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise _missing(path) from error
-    except (OSError, ValueError, EOFError) as error:
-        raise SampleError(f"{path} is no array file that can be read safely: {error}") from error
-    if depth.ndim != 2:
-        raise SampleError(f"{path}: expected a map (height, width), got shape {depth.shape}")
+    depth = _read_npy(path)
+    if depth.ndim != 2 or depth.dtype.kind not in "fiu":
+        raise SampleError(f"{path}: expected a map (height, width), got {depth.dtype} of shape {depth.shape}")
     return depth.astype(np.float32)
 
 
@@ -175,7 +177,12 @@ def read_npz(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
     Raises:
         SampleError: missing, broken, without a key, or with Python objects in it.
     """
-    return _npz(path, keys)
+    with _numpy_file(path) as stored:
+        if not isinstance(stored, np.lib.npyio.NpzFile):
+            raise SampleError(f"{path}: expected an npz archive with {', '.join(keys)}, got one array")
+        if missing := [key for key in keys if key not in stored]:
+            raise SampleError(f"{path} has no {', '.join(missing)}; it has {', '.join(stored.files)}")
+        return {key: stored[key] for key in keys}
 
 
 def read_json(path: Path) -> Any:
@@ -194,18 +201,27 @@ def read_json(path: Path) -> Any:
         raise SampleError(f"{path} is no JSON file: {error}") from error
 
 
-def _npz(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
+def _read_npy(path: Path) -> np.ndarray:
+    with _numpy_file(path) as stored:
+        if not isinstance(stored, np.ndarray):
+            raise SampleError(f"{path}: expected one array, got an npz archive")
+        return stored
+
+
+@contextmanager
+def _numpy_file(path: Path) -> Iterator[np.ndarray | np.lib.npyio.NpzFile]:
+    """What numpy finds in a file; an archive is read, and closed, inside of the block."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            if not isinstance(stored, np.lib.npyio.NpzFile):
-                raise SampleError(f"{path}: expected an npz archive with {', '.join(keys)}")
-            if missing := [key for key in keys if key not in stored]:
-                raise SampleError(f"{path} has no {', '.join(missing)}; it has {', '.join(stored.files)}")
-            return {key: stored[key] for key in keys}
+        stored = np.load(path, allow_pickle=False)
+        with stored if isinstance(stored, np.lib.npyio.NpzFile) else nullcontext():
+            yield stored
+    except SampleError:
+        raise
     except FileNotFoundError as error:
         raise _missing(path) from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise SampleError(f"{path} is no npz file that can be read safely: {error}") from error
+    except Exception as error:  # of a dozen kinds, from zipfile, zlib, tokenize and numpy itself
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise SampleError(f"{path} is no file of arrays that can be read safely: {reason}") from error
 
 
 def _decode(path: Path) -> np.ndarray:

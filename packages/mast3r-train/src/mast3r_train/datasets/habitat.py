@@ -11,6 +11,7 @@ from mast3r_train.errors import SampleError
 from mast3r_train.geometry.orientation import View
 from mast3r_train.views import PairDataset
 
+from .cameras import Camera
 from .files import load_text_lines, missing_layout, read_exr, read_json, read_rgb
 
 VIEWS = 5
@@ -41,10 +42,10 @@ class Habitat512(PairDataset):
         list_name = f"Habitat_{size}_scenes_{split}.txt"
         if not (self.root / list_name).is_file():
             known = sorted(path.name for path in self.root.glob("Habitat_*_scenes_*.txt"))
-            raise missing_layout(
-                "Habitat", self.root, list_name, f"it has {', '.join(known)}" if known else None
-            )
+            others = f"it has {', '.join(known)}; `mast3r data prepare habitat --sizes N` makes others"
+            raise missing_layout("Habitat", self.root, list_name, others if known else None)
         self.places = load_text_lines(self.root / list_name)
+        self._require_pairs(self.root / list_name)
 
     def __len__(self) -> int:
         return len(self.places)
@@ -68,22 +69,14 @@ class Habitat512(PairDataset):
             except SampleError as error:
                 problems.append(error.message)
                 continue
-            image, depth, K = self._crop_resize_if_necessary(
-                image, depth, camera["intrinsics"], resolution, rng, stem
-            )
             folder, _, batch = place.rpartition("/")
-            return {
-                "img": image,
-                "depthmap": depth,
-                "camera_pose": camera["cam2world"],
-                "camera_intrinsics": K,
-                "dataset": "Habitat",
-                "label": folder,
-                "instance": f"{batch}_{number}",
-            }
+            return self._view_of(
+                image, depth, camera, resolution, rng,
+                dataset="Habitat", label=folder, instance=f"{batch}_{number}", info=stem,
+            )  # fmt: skip
         raise SampleError(f"no usable view of {place}: {'; '.join(problems)}")
 
-    def _camera(self, stem: str) -> dict[str, np.ndarray]:
+    def _camera(self, stem: str) -> Camera:
         path = self.root / f"{stem}_camera_params.json"
         stored = read_json(path)
         try:
@@ -95,4 +88,4 @@ class Habitat512(PairDataset):
             raise SampleError(f"{path} is no camera file: {error}") from error
         if not np.isfinite(cam2world).all():
             raise SampleError(f"{path}: the pose is not finite")
-        return {"cam2world": cam2world, "intrinsics": intrinsics}
+        return intrinsics, cam2world

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mast3r_model import ConfigError, InputError
-from mast3r_train.errors import SampleError
 from mast3r_train.geometry.orientation import View
 from mast3r_train.views import PairDataset
 
-from .files import load_npz, missing_layout, read_exr, read_npz, read_rgb
+from .cameras import camera_of_npz
+from .files import load_npz, missing_layout, read_exr, read_rgb
 from .sky import SkyMasks
 
 PAIR_FILES = ("all_metadata.npz", "megadepth_pairs.npz")
@@ -74,6 +74,7 @@ class MegaDepth(PairDataset):
             is_held_out = np.array([name.startswith(HELD_OUT) for name in self.folders], dtype=bool)
             chosen = is_held_out[self.scene] == (split == "val")
             self.scene, self.pairs = self.scene[chosen], self.pairs[chosen]
+        self._require_pairs(path)
         self.sky = None
         if mask_sky:
             step = max(1, len(self) // 100)
@@ -99,21 +100,12 @@ class MegaDepth(PairDataset):
         depth = read_exr(path.with_suffix(".exr"))
         if self.sky is not None:
             depth = self.sky.mark(depth, path)
-        camera = read_npz(path.with_suffix(".npz"), ("intrinsics", "cam2world"))
-        if camera["cam2world"].shape != (4, 4):
-            raise SampleError(f"{path.with_suffix('.npz')}: cam2world has shape {camera['cam2world'].shape}")
-        image, depth, K = self._crop_resize_if_necessary(
-            image, depth, camera["intrinsics"], resolution, rng, path
-        )
-        return {
-            "img": image,
-            "depthmap": depth,
-            "camera_pose": camera["cam2world"].astype(np.float32),
-            "camera_intrinsics": K,
-            "dataset": "MegaDepth",
-            "label": self.folders[self.scene[index]],
-            "instance": self.images[self.pairs[index, position]],
-        }
+        camera = camera_of_npz(path.with_suffix(".npz"), "intrinsics", "cam2world")
+        label, instance = self.folders[self.scene[index]], self.images[self.pairs[index, position]]
+        return self._view_of(
+            image, depth, camera, resolution, rng,
+            dataset="MegaDepth", label=label, instance=instance, info=path,
+        )  # fmt: skip
 
 
 def read_megadepth_pairs(path: Path) -> MegaDepthPairs:

@@ -12,8 +12,9 @@ from jaxtyping import Float, Int
 
 from mast3r_model import ConfigError, InputError
 
+from .cameras import Camera, camera_of_npz
 from .files import load_npz, read_depth_npy
-from .posed_frames import SKY, Camera, Depth, PosedFolder, PosedPairs, camera_of_npz, marked_depth, stems
+from .posed_frames import SKY, Depth, PosedFolder, PosedPairs, marked_depth, stems
 from .stored_masks import read_stored_mask, warn_without_masks
 
 UNKNOWN_ABOVE = 400.0

@@ -16,6 +16,7 @@ from mast3r_train.errors import SampleError
 from mast3r_train.geometry.orientation import View
 from mast3r_train.views import PairDataset
 
+from .cameras import Camera
 from .files import load_json, missing_layout, read_mask, read_rgb
 
 FRAMES = 100
@@ -78,6 +79,7 @@ class ObjectSequences(PairDataset):
         if not path.is_file():
             raise missing_layout(type(self).__name__, self.root, path.name)
         self.sequences = tuple(_sequences(path, load_json(path)))
+        self._require_pairs(path)
         self._empty: dict[tuple[int, tuple[int, int], bool], set[int]] = {}
         """Sequence, resolution and whether masked -> positions of frames known to be empty."""
 
@@ -98,8 +100,8 @@ class ObjectSequences(PairDataset):
         """
 
     @abstractmethod
-    def _read_depth(self, files: FrameFiles) -> tuple[Float[np.ndarray, "h w"], dict[str, np.ndarray]]:
-        """Depth (float32) and the camera file's ``camera_pose`` and ``camera_intrinsics``.
+    def _read_depth(self, files: FrameFiles) -> tuple[Float[np.ndarray, "h w"], Camera]:
+        """Depth (float32), and the camera.
 
         Raises:
             SampleError: a file is missing or broken.
@@ -162,18 +164,10 @@ class ObjectSequences(PairDataset):
                     f"{depth.shape[1]}x{depth.shape[0]}"
                 )
             depth = np.where(mask > FOREGROUND * 255, depth, np.float32(0))
-        image, depth, K = self._crop_resize_if_necessary(
-            image, depth, camera["camera_intrinsics"], resolution, rng, files.image
-        )
-        return {
-            "img": image,
-            "depthmap": depth,
-            "camera_pose": camera["camera_pose"].astype(np.float32),
-            "camera_intrinsics": K,
-            "dataset": self.dataset_name,
-            "label": label,
-            "instance": files.image.name,
-        }
+        return self._view_of(
+            image, depth, camera, resolution, rng,
+            dataset=self.dataset_name, label=label, instance=files.image.name, info=files.image,
+        )  # fmt: skip
 
 
 def _sequences(path: Path, listed: Any) -> Iterator[tuple[str, np.ndarray]]:

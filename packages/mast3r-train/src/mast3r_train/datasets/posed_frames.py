@@ -12,17 +12,14 @@ from jaxtyping import Float, Int
 from PIL import Image
 
 from mast3r_model import InputError
-from mast3r_train.errors import SampleError
 from mast3r_train.geometry.orientation import View
 from mast3r_train.views import PairDataset
 
-from .files import missing_layout, read_npz, read_rgb
+from .cameras import Camera
+from .files import missing_layout, read_rgb
 from .pair_lists import PairList
 
 Depth = Float[np.ndarray, "height width"]
-Camera = tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "4 4"]]
-"""Intrinsics in pixels, and cam2world."""
-
 SKY = -1.0
 """Depth of sky; 0 is unknown."""
 
@@ -53,28 +50,6 @@ def stems(folder: Path, suffix: str, *, before: str = "") -> list[str]:
     """
     names = (path.name for path in folder.glob(f"[!.]*{suffix}"))
     return sorted(f"{before}{name.removesuffix(suffix)}" for name in names)
-
-
-def camera_of_npz(path: Path, intrinsics: str, cam2world: str) -> Camera:
-    """A camera from an npz file.
-
-    Args:
-        path: the file.
-        intrinsics: key of the 3x3 matrix.
-        cam2world: key of the pose, 4x4 or 3x4.
-
-    Raises:
-        SampleError: missing, broken, or of other shapes.
-    """
-    stored = read_npz(path, (intrinsics, cam2world))
-    K, pose = stored[intrinsics], stored[cam2world]
-    if K.shape != (3, 3) or pose.shape not in ((4, 4), (3, 4)):
-        raise SampleError(
-            f"{path}: expected {intrinsics} 3x3 and {cam2world} 4x4, got {K.shape} and {pose.shape}"
-        )
-    full = np.eye(4)
-    full[: len(pose)] = pose
-    return K.astype(np.float64), full
 
 
 class PosedFolder(ABC):
@@ -178,8 +153,7 @@ class PosedPairs(PairDataset):
                 name, self.root, file, f"make it with: mast3r data pairs {name} --root {self.root}"
             )
         self.pairs = PairList.read(self.root / file).within(self._keeps)
-        if not len(self.pairs):
-            raise InputError(f"{self.root / file} has no pairs of split={split!r}")
+        self._require_pairs(self.root / file)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -206,16 +180,8 @@ class PosedPairs(PairDataset):
 
     def _view(self, scene: str, frame: str, resolution: tuple[int, int], rng: np.random.Generator) -> View:
         image = self._image(scene, frame, rng)
-        intrinsics, cam2world = self._camera(scene, frame, image.size)
-        image, depth, intrinsics = self._crop_resize_if_necessary(
-            image, self.folder.depth(scene, frame), intrinsics, resolution, rng, f"{scene}/{frame}"
-        )
-        return {
-            "img": image,
-            "depthmap": depth,
-            "camera_pose": cam2world.astype(np.float32),
-            "camera_intrinsics": intrinsics,
-            "dataset": type(self).__name__,
-            "label": scene,
-            "instance": frame,
-        }
+        camera = self._camera(scene, frame, image.size)
+        return self._view_of(
+            image, self.folder.depth(scene, frame), camera, resolution, rng,
+            dataset=type(self).__name__, label=scene, instance=frame, info=f"{scene}/{frame}",
+        )  # fmt: skip

@@ -119,18 +119,10 @@ class PosedPhotos(PairDataset):
         size = (depth.shape[1], depth.shape[0])
         if image.size != size:  # colours are averaged, depth is not: so the photo takes the depth's size
             image = image.resize(size, resample=Image.Resampling.LANCZOS)
-        image, depth, K = self._crop_resize_if_necessary(
-            image, depth, K, resolution, rng, f"{self.root}/{name}"
-        )
-        return {
-            "img": image,
-            "depthmap": depth,
-            "camera_pose": self.source.cam2world[number].astype(np.float32),
-            "camera_intrinsics": K,
-            "dataset": "PosedPhotos",
-            "label": self.root.resolve().name,
-            "instance": name,
-        }
+        return self._view_of(
+            image, depth, (K, self.source.cam2world[number]), resolution, rng,
+            dataset="PosedPhotos", label=self.root.resolve().name, instance=name, info=f"{self.root}/{name}",
+        )  # fmt: skip
 
 
 def _open(root: Path, min_conf: float | None, of_colmap: dict[str, Any]) -> PhotoSource:

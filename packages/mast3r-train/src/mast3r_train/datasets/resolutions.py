@@ -17,17 +17,19 @@ def resolutions_of(resolution: Resolution) -> list[tuple[int, int]]:
     Raises:
         ConfigError: it is none of the three forms.
     """
-    if isinstance(resolution, int):
-        resolution = (resolution, resolution)
-    listed: Sequence[Any] = [resolution] if _is_pair(resolution) else resolution
+    listed: Sequence[Any] = [resolution]
+    if isinstance(resolution, (list, tuple)) and not _is_pair(resolution):
+        listed = resolution
     sizes = [(size, size) if isinstance(size, int) else size for size in listed]
     if not sizes or not all(_is_pair(size) and size[0] >= size[1] > 0 for size in sizes):
+        turned = [tuple(reversed(size)) for size in sizes if _is_pair(size) and 0 < size[0] < size[1]]
         raise ConfigError(
-            f"resolution is (width, height) with width >= height, or a list of those, got {resolution!r}"
+            f"resolution is (width, height) with width >= height, or a list of those, got {resolution!r}",
+            hint=f"{turned[0]} makes portrait samples of portrait photos by itself" if turned else None,
         )
     return [(width, height) for width, height in sizes]
 
 
 def _is_pair(value: object) -> bool:
     """Whether this is a pair of whole numbers."""
-    return isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(n, int) for n in value)
+    return isinstance(value, (tuple, list)) and len(value) == 2 and all(type(n) is int for n in value)

@@ -9,7 +9,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from types import MappingProxyType
 
-from mast3r_model import ConfigError, InputError
+from mast3r_model import ConfigError, InputError, registry
+from mast3r_model.plugins import suggestion
 
 ROOT_VARIABLE = "MAST3R_DATA_ROOT"
 """Environment variable with the folder that holds the prepared datasets."""
@@ -32,14 +33,19 @@ def parse_named_root(text: str) -> tuple[str, Path]:
     """``NAME=PATH`` of the flag ``--data_root``.
 
     Raises:
-        ConfigError: it has no name or no path.
+        ConfigError: it has no name or no path, or no dataset has the name.
     """
     name, equals, path = text.partition("=")
     if not (name.strip() and equals and path.strip()):
         raise ConfigError(
             f"--data_root {text!r} is not NAME=PATH", hint="such as --data_root Co3d=/data/co3d_processed"
         )
-    return name.strip(), Path(path.strip()).expanduser()
+    name, known = name.strip(), registry("datasets")
+    if name not in known:
+        raise ConfigError(
+            f"--data_root {text!r}: no dataset is called {name}", hint=suggestion(name, known.names())
+        )
+    return name, Path(path.strip()).expanduser()
 
 
 def find_root(names: tuple[str, ...], given: str | os.PathLike[str] | None, default_folder: str) -> Path:

@@ -46,6 +46,7 @@ class ScanNetpp(PairDataset):
         if split != "train":
             raise ConfigError(f"ScanNetpp has only split='train', got {split!r}")
         self.metadata = load_scene_metadata("ScanNetpp", self.root)
+        self._require_pairs(self.root)
 
     def __len__(self) -> int:
         return len(self.metadata.pairs)
@@ -61,15 +62,7 @@ class ScanNetpp(PairDataset):
         photo = read_rgb(self.root / scene / "images" / f"{name}.jpg")
         depth = read_depth_png(self.root / scene / "depth" / f"{name}.png") / MILLIMETRES
         label = f"{scene}_{name}"
-        photo, depth, K = self._crop_resize_if_necessary(
-            photo, depth, self.metadata.intrinsics[image], resolution, rng, label
-        )
-        return {
-            "img": photo,
-            "depthmap": depth,
-            "camera_pose": self.metadata.trajectories[image].copy(),
-            "camera_intrinsics": K,
-            "dataset": "ScanNet++",
-            "label": label,
-            "instance": f"{index}_{image}",
-        }
+        return self._view_of(
+            photo, depth, self.metadata.camera(image), resolution, rng,
+            dataset="ScanNet++", label=label, instance=f"{index}_{image}", info=label,
+        )  # fmt: skip

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 
 from mast3r_model import InputError
 
+from .cameras import Camera
 from .files import load_npz, missing_layout
 
 FILE_NAME = "all_metadata.npz"
@@ -40,6 +41,10 @@ class SceneMetadata:
     def scene_of(self, image: int) -> str:
         """Name of an image's scene."""
         return self.scenes[self.sceneids[image]]
+
+    def camera(self, image: int) -> Camera:
+        """An image's intrinsics and pose."""
+        return self.intrinsics[image], self.trajectories[image]
 
 
 def load_scene_metadata(dataset: str, folder: Path) -> SceneMetadata:

@@ -8,11 +8,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from mast3r_model import ConfigError, InputError
-from mast3r_train.errors import SampleError
 from mast3r_train.geometry.orientation import View
 from mast3r_train.views import PairDataset
 
-from .files import load_npy, missing_layout, read_exr, read_npz, read_rgb
+from .cameras import camera_of_npz
+from .files import load_npy, missing_layout, read_exr, read_rgb
 
 PAIR_FILE = "staticthings_pairs.npy"
 """The pair list, in the folder of the prepared files."""
@@ -67,6 +67,7 @@ class StaticThings3D(PairDataset):
         if not path.is_file():
             raise missing_layout("StaticThings3D", self.root, PAIR_FILE)
         self.pairs = read_staticthings_pairs(path)
+        self._require_pairs(path)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -87,22 +88,12 @@ class StaticThings3D(PairDataset):
         depth = read_exr(_beside(stem, ".exr"))
         if masked:
             depth = np.where(depth > BACKGROUND_FROM, np.float32(0), depth)
-        camera_path = _beside(stem, ".npz")
-        camera = read_npz(camera_path, ("intrinsics", "cam2world"))
-        if camera["cam2world"].shape != (4, 4):
-            raise SampleError(f"{camera_path}: cam2world has shape {camera['cam2world'].shape}")
-        image, depth, K = self._crop_resize_if_necessary(
-            image, depth, camera["intrinsics"], resolution, rng, path
-        )
-        return {
-            "img": image,
-            "depthmap": depth,
-            "camera_pose": camera["cam2world"].astype(np.float32),
-            "camera_intrinsics": K,
-            "dataset": "StaticThings3D",
-            "label": frame.sequence,
-            "instance": f"{stem.parent.name}_{path.name}",
-        }
+        camera = camera_of_npz(_beside(stem, ".npz"), "intrinsics", "cam2world")
+        return self._view_of(
+            image, depth, camera, resolution, rng,
+            dataset="StaticThings3D", label=frame.sequence, instance=f"{stem.parent.name}_{path.name}",
+            info=path,
+        )  # fmt: skip
 
 
 def read_staticthings_pairs(path: Path) -> np.ndarray:

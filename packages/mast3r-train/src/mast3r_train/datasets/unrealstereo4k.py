@@ -10,8 +10,9 @@ from jaxtyping import Float
 
 from mast3r_model import ConfigError
 
+from .cameras import Camera, camera_of_npz
 from .files import read_depth_npy
-from .posed_frames import Camera, Depth, PosedFolder, PosedPairs, camera_of_npz, marked_depth, stems
+from .posed_frames import Depth, PosedFolder, PosedPairs, marked_depth, stems
 
 UNKNOWN_ABOVE = 10_000.0
 """Metres: farther is no depth."""

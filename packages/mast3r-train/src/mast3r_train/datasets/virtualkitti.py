@@ -11,8 +11,9 @@ import numpy as np
 from mast3r_model import ConfigError
 from mast3r_train.errors import SampleError
 
+from .cameras import Camera, camera_of_npz
 from .files import read_depth_png
-from .posed_frames import Camera, Depth, PosedFolder, PosedPairs, camera_of_npz, marked_depth, stems
+from .posed_frames import Depth, PosedFolder, PosedPairs, marked_depth, stems
 
 SKY_FROM = 655.0
 """Metres; the sky is stored as 65535 cm."""

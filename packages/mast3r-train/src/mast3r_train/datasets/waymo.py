@@ -13,7 +13,8 @@ from mast3r_model import ConfigError, InputError
 from mast3r_train.geometry.orientation import View
 from mast3r_train.views import PairDataset
 
-from .files import load_npz, missing_layout, read_exr, read_npz, read_rgb
+from .cameras import camera_of_npz
+from .files import load_npz, missing_layout, read_exr, read_rgb
 
 LOGGER = logging.getLogger("mast3r.train")
 
@@ -52,6 +53,7 @@ class Waymo(PairDataset):
         if split is not None:
             raise ConfigError(f"Waymo has no splits, got split={split!r}")
         self.scenes, self.frames, self.pairs = load_waymo_pairs(self.root / PAIRS_FILE)
+        self._require_pairs(self.root / PAIRS_FILE)
         if skip_unreadable:
             self._drop_pairs_without_files()
 
@@ -69,19 +71,11 @@ class Waymo(PairDataset):
         stem = self.root / scene / frame
         photo = read_rgb(stem.with_name(f"{frame}.jpg"))
         depth = read_exr(stem.with_name(f"{frame}.exr"))
-        camera = read_npz(stem.with_name(f"{frame}.npz"), ("intrinsics", "cam2world"))
-        photo, depth, K = self._crop_resize_if_necessary(
-            photo, depth, camera["intrinsics"], resolution, rng, f"{scene}/{frame}"
-        )
-        return {
-            "img": photo,
-            "depthmap": depth,
-            "camera_pose": camera["cam2world"].astype(np.float32),
-            "camera_intrinsics": K,
-            "dataset": "Waymo",
-            "label": scene,
-            "instance": frame,
-        }
+        camera = camera_of_npz(stem.with_name(f"{frame}.npz"), "intrinsics", "cam2world")
+        return self._view_of(
+            photo, depth, camera, resolution, rng,
+            dataset="Waymo", label=scene, instance=frame, info=f"{scene}/{frame}",
+        )  # fmt: skip
 
     def _drop_pairs_without_files(self) -> None:
         used = np.unique(np.concatenate([self.pairs[:, [0, 1]], self.pairs[:, [0, 2]]]), axis=0)

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from .files import read_depth_png, read_npz
+from .cameras import Camera, camera_of_npz
+from .files import read_depth_png
 from .object_sequences import FrameFiles, ObjectSequences
 
 MILLIMETRES = np.float32(1000)
@@ -39,6 +40,6 @@ class WildRgbd(ObjectSequences):
             camera=folder / "metadata" / f"{stem}.npz",
         )
 
-    def _read_depth(self, files: FrameFiles) -> tuple[Float[np.ndarray, "h w"], dict[str, np.ndarray]]:
-        camera = read_npz(files.camera, ("camera_pose", "camera_intrinsics"))
+    def _read_depth(self, files: FrameFiles) -> tuple[Float[np.ndarray, "h w"], Camera]:
+        camera = camera_of_npz(files.camera, "camera_intrinsics", "camera_pose")
         return read_depth_png(files.depth) / MILLIMETRES, camera

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from abc import abstractmethod
-from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, ClassVar, Literal
 
@@ -13,8 +13,9 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 
-from mast3r_model import ConfigError, parse_expression
+from mast3r_model import ConfigError, InputError
 from mast3r_train.datasets.algebra import DatasetAlgebra, Index
+from mast3r_train.datasets.cameras import Camera
 from mast3r_train.datasets.resolutions import Resolution, resolutions_of
 from mast3r_train.datasets.roots import find_root
 from mast3r_train.errors import SampleError
@@ -31,9 +32,9 @@ from mast3r_train.geometry.orientation import View
 from mast3r_train.transforms import ImgNorm
 
 from .contract import check_loaded_view, check_view, view_name
+from .options import Transform, check_options, transform_of
 from .overlap_crops import crop_where_views_overlap
-
-Transform = Callable[[Image.Image], torch.Tensor]
+from .signatures import full_signature
 
 
 class PairDataset(DatasetAlgebra):
@@ -79,6 +80,13 @@ class PairDataset(DatasetAlgebra):
 
     num_views = 2
 
+    __signature__: ClassVar[inspect.Signature]
+    """All arguments that the class takes; what checks of expressions read."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.__signature__ = full_signature(cls)
+
     def __init__(
         self,
         *,
@@ -114,7 +122,7 @@ class PairDataset(DatasetAlgebra):
         self.view_style = view_style
         self.require_valid_corres = require_valid_corres
         self.pre_crop = pre_crop
-        self._check_options()
+        check_options(self)
         if self.default_folder or ROOT is not None:
             self.root = find_root(self.names or (type(self).__name__,), ROOT, self.default_folder)
 
@@ -129,6 +137,19 @@ class PairDataset(DatasetAlgebra):
         Raises:
             SampleError: a file is missing or broken; the message names it.
         """
+
+    def _require_pairs(self, source: os.PathLike[str]) -> None:
+        """Called by a loader that has read its list of pairs: a dataset without any is no dataset.
+
+        Args:
+            source: the file or folder that the pairs come from.
+
+        Raises:
+            InputError: there are none.
+        """
+        if not len(self):
+            of_split = f" of split={self.split!r}" if self.split is not None else ""
+            raise InputError(f"{type(self).__name__}: {os.fspath(source)} has no pairs{of_split}")
 
     def get_stats(self) -> str:
         """How much there is, for ``repr``."""
@@ -207,6 +228,41 @@ class PairDataset(DatasetAlgebra):
         if not self.pre_crop and self.aug_crop is not False:
             return image, depthmap, intrinsics
         return self._resized(image, depthmap, intrinsics, resolution, rng, info)
+
+    def _view_of(
+        self,
+        image: Image.Image,
+        depthmap: Float[np.ndarray, "h w"],
+        camera: Camera,
+        resolution: tuple[int, int],
+        rng: np.random.Generator,
+        *,
+        dataset: str,
+        label: str,
+        instance: str,
+        info: object = None,
+    ) -> View:
+        """A view as `_get_views` gives it, from what a loader has read; see `_crop_resize_if_necessary`.
+
+        Args:
+            camera: intrinsics of the image, and cam2world.
+            dataset: what the view says that it comes from.
+            label: of the scene.
+            instance: of the photo; the two views of a pair differ in it.
+        """
+        intrinsics, cam2world = camera
+        image, depthmap, intrinsics = self._crop_resize_if_necessary(
+            image, depthmap, intrinsics, resolution, rng, info
+        )
+        return {
+            "img": image,
+            "depthmap": depthmap,
+            "camera_pose": cam2world.astype(np.float32),
+            "camera_intrinsics": intrinsics,
+            "dataset": dataset,
+            "label": label,
+            "instance": instance,
+        }
 
     def _resized(
         self,
@@ -308,45 +364,6 @@ class PairDataset(DatasetAlgebra):
             return np.random.default_rng(seed=self.seed + number)
         drawn = int(torch.randint(2**62, ()))
         return np.random.default_rng([drawn, self.stream_index])
-
-    def _check_options(self) -> None:
-        if isinstance(self.n_corres, bool) or not isinstance(self.n_corres, int) or self.n_corres < 0:
-            raise ConfigError(f"n_corres is a number of correspondences, 0 or more, got {self.n_corres!r}")
-        for name in ("nneg", "aug_monocular"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} is a share from 0 to 1, got {getattr(self, name)!r}")
-        crop = self.aug_crop
-        if crop is not False and crop != "auto" and (crop is True or not isinstance(crop, int) or crop < 0):
-            raise ConfigError(f"aug_crop is False, 'auto' or a number of pixels, got {crop!r}")
-        if self.aug_rot90 not in (False, "same", "diff"):
-            raise ConfigError(f"aug_rot90 is False, 'same' or 'diff', got {self.aug_rot90!r}")
-        if self.n_tentative_crops < 1:
-            raise ConfigError(f"n_tentative_crops is 1 or more, got {self.n_tentative_crops!r}")
-        if self.view_style not in ("mast3r", "dust3r"):
-            raise ConfigError(f"view_style is 'mast3r' or 'dust3r', got {self.view_style!r}")
-        if self.view_style == "dust3r":
-            not_there = ("aug_swap", "aug_monocular", "aug_rot90", "n_corres")
-            if given := [name for name in not_there if getattr(self, name)]:
-                raise ConfigError(f"view_style='dust3r' has no {', '.join(given)}")
-            if self.aug_crop == "auto":
-                raise ConfigError("view_style='dust3r' takes aug_crop in pixels, got 'auto'")
-
-
-def transform_of(transform: Transform | type | str) -> Transform:
-    """A transform from what an expression gives: an object, a class of such, or the text of an expression.
-
-    Raises:
-        ExpressionError: the text is none.
-        ConfigError: it is nothing that can be called.
-    """
-    built: Any = transform
-    if isinstance(transform, str):
-        built = parse_expression(transform).build(("transforms",))
-    if isinstance(built, type):
-        built = built()
-    if not callable(built):
-        raise ConfigError(f"transform is a function of an image, got {transform!r}")
-    return built
 
 
 def _add_points(view: View, *, finite_only: bool = False) -> None:
