@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import click
 
 from mast3r_model import InputError, PluginError, registry
@@ -71,10 +73,9 @@ def check_command(context: CommandContext, dataset: str, samples: int, data_root
         problems=list(report.problems),
         unreadable=list(report.unreadable),
     )
-    for text in report.problems:
-        context.say(f"breaks the contract: {text}")
-    for text in report.unreadable:
-        context.say(f"cannot be read: {text}")
+    for what, texts in (("breaks the contract", report.problems), ("cannot be read", report.unreadable)):
+        for text, count in Counter(texts).items():
+            context.say(f"{what}: {text}" + (f" ({count} samples)" if count > 1 else ""))
     if report.problems:
         raise InputError(
             f"the dataset breaks the view contract in {len(report.problems)} ways",

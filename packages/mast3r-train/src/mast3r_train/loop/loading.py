@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from mast3r_train.batches import collate
 from mast3r_train.datasets.sampler import BatchedRandomSampler
 from mast3r_train.loop.ranks import Ranks, usable_cpus
 from mast3r_train.loop.skipping import Skip, SkipLog, sample_or_another
+
+LOGGER = logging.getLogger("mast3r.train")
 
 Item = tuple[int, int]
 """(sample index, resolution index)"""
@@ -166,6 +169,13 @@ class PairLoader:
                 hint="use a smaller --batch_size or more data",
             )
         self._resolution_count = resolutions
+        used = len(self) * batch_size * self.ranks.world_size
+        if shuffle and used < len(dataset) and self.ranks.is_main:
+            LOGGER.info(
+                "%s of the %s training pairs fill no batch and are left out of every epoch",
+                f"{len(dataset) - used:,}",
+                f"{len(dataset):,}",
+            )
 
     def __len__(self) -> int:
         """Number of batches of an epoch on this process."""

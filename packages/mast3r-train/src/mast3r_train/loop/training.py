@@ -140,9 +140,13 @@ def prepare_torch(config: TrainConfig, ranks: Ranks) -> Precision:
 def make_loader(
     config: TrainConfig, dataset: Any, precision: Precision, ranks: Ranks, *, test_name: str | None = None
 ) -> PairLoader:
-    """The loader of the training set, or of the test set of that name."""
+    """The loader of the training set, or of the test set of that name.
+
+    Raises:
+        ConfigError: the dataset has too few pairs for a batch or, to train on, for an update.
+    """
     skip_file = None if config.dry_run else Path(config.output_dir) / SKIPPED_NAME
-    return PairLoader(
+    loader = PairLoader(
         dataset,
         batch_size=config.batch_size,
         num_workers=ranks.share_of_cpus(config.num_workers),
@@ -153,6 +157,13 @@ def make_loader(
         fixed_epoch=0 if test_name is not None and config.fixed_test_subset else None,
         skips=SkipLog(test_name or "train", limit=config.max_skipped, file=skip_file, rank=ranks.rank),
     )
+    if test_name is None and len(loader) < config.accum_iter:
+        raise ConfigError(
+            f"an epoch has {len(loader)} batches, and --accum_iter {config.accum_iter} of them make an "
+            "update: nothing would be trained",
+            hint="use a smaller --accum_iter or --batch_size, or more data",
+        )
+    return loader
 
 
 def make_learner(
