@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from mast3r_model import ConfigError, InputError
-from mast3r_model.cli import run
+from mast3r_model.cli import CommandContext, Console, run
 from mast3r_train import TrainConfig
-from mast3r_train.cli import train_command
+from mast3r_train.cli import EpochBars, train_command
 from mast3r_train.loop.building import build_criterion, build_test_sets
+from mast3r_train.loop.epoch import StepReport
 from mast3r_train.loop.recipe import read_recipe, stages_of
 from mast3r_train.loop.training import TrainingResult
 
@@ -197,6 +198,30 @@ def test_names_of_test_sets() -> None:
 def test_what_is_no_loss(text: str) -> None:
     with pytest.raises(ConfigError, match="is no loss"):
         build_criterion(text)
+
+
+def step_report(epoch: int, step: int) -> StepReport:
+    return StepReport(epoch, step, steps=3, pairs=1, lr=0.0, loss=0.0, details={}, grad_norm=None)
+
+
+@pytest.mark.parametrize(
+    ("progress", "lines"),
+    [
+        ("plain", ["epoch 0: 1/2, 0 s", "epoch 0: 2/2, 0 s", *(f"epoch 1: {n}/3, 0 s" for n in (1, 2, 3))]),
+        ("auto", []),  # no terminal here; the log lines are enough
+        ("none", []),
+    ],
+)
+def test_progress_of_epochs(
+    progress: Any, lines: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("mast3r_model.cli.progress.PLAIN_INTERVAL_SECONDS", 0.0)
+    with EpochBars(CommandContext("train", Console(progress=progress))) as bars:
+        for step in (1, 2):  # an epoch that was begun before
+            bars.step(step_report(0, step))
+        for step in range(3):
+            bars.step(step_report(1, step))
+    assert capsys.readouterr().err.splitlines() == lines
 
 
 def toy_command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

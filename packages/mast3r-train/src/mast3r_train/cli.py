@@ -98,7 +98,10 @@ def train_command(context: CommandContext, recipe: Path | None, **flags: Any) ->
 
 
 class EpochBars:
-    """A moving bar for the epoch in progress, where bars can be drawn; elsewhere the log lines are enough."""
+    """The epoch in progress: a moving bar on a terminal, a line every 10 s with ``--progress plain``.
+
+    Elsewhere the log lines are enough.
+    """
 
     def __init__(self, context: CommandContext) -> None:
         self._context = context
@@ -113,7 +116,8 @@ class EpochBars:
 
     def step(self, report: StepReport) -> None:
         """Move the bar by one micro-step."""
-        if not self._context.console.bars():
+        console = self._context.console
+        if not console.bars() and console.progress != "plain":
             return
         if self._advance is None:
             bar = self._context.progress(f"epoch {report.epoch}", report.steps - report.step)

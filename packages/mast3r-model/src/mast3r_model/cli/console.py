@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -26,6 +27,7 @@ class Console:
         color: True, False, or None to decide by the stream (a terminal or not).
         progress: how long work shows that it goes on.
         warnings: every warning of the run, for the document.
+        above_bars: writes a line above the bars while some are drawn; None while there are none.
     """
 
     command: str = ""
@@ -35,25 +37,35 @@ class Console:
     color: bool | None = None
     progress: ProgressChoice = "auto"
     warnings: list[str] = field(default_factory=list)
+    above_bars: Callable[[str], None] | None = None
 
     def out(self, text: str) -> None:
         """A line of the result on stdout."""
-        click.echo(text, color=self.color)
+        if self.above_bars is not None and sys.stdout.isatty():
+            self.above_bars(text)  # the same terminal
+        else:
+            click.echo(text, color=self.color)
 
     def note(self, text: str) -> None:
         """A line for a person on stderr; ``--quiet`` drops it."""
         if self.verbosity >= 0:
-            click.echo(text, err=True, color=self.color)
+            self._to_stderr(text)
 
     def error(self, message: str, hint: str | None = None) -> None:
-        """The error that ends the run, and what to do about it."""
-        click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True, color=self.color)
+        """An error, such as the one that ends the run, and what to do about it."""
+        self._to_stderr(f"{click.style('error:', fg='red', bold=True)} {message}")
         if hint:
-            click.echo(f"{click.style('hint:', fg='cyan')} {hint}", err=True, color=self.color)
+            self._to_stderr(f"{click.style('hint:', fg='cyan')} {hint}")
 
     def bars(self) -> bool:
         """Whether progress may be drawn as moving bars."""
         return self.progress == "auto" and sys.stderr.isatty()
+
+    def _to_stderr(self, text: str) -> None:
+        if self.above_bars is not None:
+            self.above_bars(text)
+        else:
+            click.echo(text, err=True, color=self.color)
 
 
 class LogHandler(logging.Handler):
@@ -66,7 +78,7 @@ class LogHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
         if record.levelno >= logging.ERROR:
-            click.echo(f"{click.style('error:', fg='red')} {text}", err=True, color=self.console.color)
+            self.console.error(text)
         elif record.levelno >= logging.WARNING:
             self.console.warnings.append(text)
             self.console.note(f"{click.style('warning:', fg='yellow')} {text}")

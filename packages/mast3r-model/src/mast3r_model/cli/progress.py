@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .console import Console
@@ -44,12 +45,14 @@ class ProgressReporter:
         if outermost:
             self._bars = bars
             bars.start()
+            self._console.above_bars = partial(_write_above, bars)
         task = bars.add_task(description, total=total)
         try:
             yield lambda steps: bars.advance(task, steps)
         finally:
             bars.remove_task(task)
             if outermost:
+                self._console.above_bars = None
                 bars.stop()
                 self._bars = None
 
@@ -71,6 +74,13 @@ class _PlainTask:
             self._shown = now
             amount = f"{self._done}" if self._total is None else f"{self._done}/{self._total}"
             self._console.note(f"{self._description}: {amount}, {now - self._started:.0f} s")
+
+
+def _write_above(bars: Progress, text: str) -> None:
+    """A line of text, which may have click's colours, above the bars, and not behind them."""
+    from rich.text import Text
+
+    bars.console.print(Text.from_ansi(text), soft_wrap=True, highlight=False)
 
 
 def _make_bars(console: Console) -> Progress:
