@@ -18,7 +18,7 @@ from mast3r_model.cli import CommandContext, Console, run
 from mast3r_train import TrainConfig
 from mast3r_train.cli import EpochBars, train_command
 from mast3r_train.loop.building import build_criterion, build_test_sets
-from mast3r_train.loop.epoch import StepReport
+from mast3r_train.loop.epoch import EvaluationReport, StepReport
 from mast3r_train.loop.recipe import read_recipe, stages_of
 from mast3r_train.loop.training import TrainingResult
 
@@ -207,7 +207,14 @@ def step_report(epoch: int, step: int) -> StepReport:
 @pytest.mark.parametrize(
     ("progress", "lines"),
     [
-        ("plain", ["epoch 0: 1/2, 0 s", "epoch 0: 2/2, 0 s", *(f"epoch 1: {n}/3, 0 s" for n in (1, 2, 3))]),
+        (
+            "plain",
+            [
+                *(f"epoch 0: {done}/2, 0 s" for done in (1, 2)),
+                *(f"testing, 9 @ X: {done}/4, 0 s" for done in (1, 2, 3, 4)),
+                *(f"epoch 1: {done}/3, 0 s" for done in (1, 2, 3)),
+            ],
+        ),
         ("auto", []),  # no terminal here; the log lines are enough
         ("none", []),
     ],
@@ -219,6 +226,8 @@ def test_progress_of_epochs(
     with EpochBars(CommandContext("train", Console(progress=progress))) as bars:
         for step in (1, 2):  # an epoch that was begun before
             bars.step(step_report(0, step))
+        for step in range(4):
+            bars.step(EvaluationReport("9 @ X", step, 4))
         for step in range(3):
             bars.step(step_report(1, step))
     assert capsys.readouterr().err.splitlines() == lines

@@ -21,7 +21,7 @@ def test_a_bar_moves_and_the_log_stands_above_it(tmp_path: Path) -> None:
     toys = runpy.run_path(str(TOYS_FILE))
     flags = {
         "model": toys["MODEL"], "train_criterion": toys["CRITERION"], "train_dataset": "ToyPairs(8, delay=0.2)",
-        "test_dataset": "ToyPairs(2)", "batch_size": 1, "num_workers": 1, "epochs": 2, "lr": 1e-3,
+        "test_dataset": "ToyPairs(4, delay=0.2)", "batch_size": 1, "num_workers": 1, "epochs": 2, "lr": 1e-3,
         "device": "cpu", "print_freq": 3, "output_dir": tmp_path / "run",
     }  # fmt: skip
     master, slave = pty.openpty()
@@ -40,8 +40,9 @@ def test_a_bar_moves_and_the_log_stands_above_it(tmp_path: Path) -> None:
             assert re.search(
                 rf"\x1b\[2Kepoch {epoch} step {step}/8 [^\x1b]* min to the epoch's end\r\n", written
             )
+    assert re.search(r"testing, ToyPairs [━╸╺ ]+ \d/4", written)
     assert re.search(r"\r\ndone, 16 pairs [^\x1b]*\r\nnext: [^\x1b]*\r\n$", written)
-    assert written.count("\x1b[?25l") == written.count("\x1b[?25h") == 2  # the cursor comes back
+    assert written.count("\x1b[?25l") == written.count("\x1b[?25h") == 4  # the cursor comes back
 
 
 def _everything(master: int) -> str:

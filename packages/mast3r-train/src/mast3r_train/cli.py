@@ -17,7 +17,7 @@ from mast3r_train.config import TrainConfig, base_type
 from mast3r_train.process_cli import ProcessCommand, process_group, runs_elsewhere, told_once_a_machine
 
 if TYPE_CHECKING:
-    from mast3r_train.loop.epoch import StepReport
+    from mast3r_train.loop.epoch import ProgressReport
     from mast3r_train.loop.interruption import StopRequest
     from mast3r_train.loop.training import TrainingResult
 
@@ -98,7 +98,7 @@ def train_command(context: CommandContext, recipe: Path | None, **flags: Any) ->
 
 
 class EpochBars:
-    """The epoch in progress: a moving bar on a terminal, a line every 10 s with ``--progress plain``.
+    """The epoch or test in progress: a moving bar on a terminal, a line every 10 s with ``--progress plain``.
 
     Elsewhere the log lines are enough.
     """
@@ -114,13 +114,13 @@ class EpochBars:
     def __exit__(self, *error: object) -> None:
         self._epoch.close()
 
-    def step(self, report: StepReport) -> None:
-        """Move the bar by one micro-step."""
+    def step(self, report: ProgressReport) -> None:
+        """Move the bar by one micro-step, or one batch of a test."""
         console = self._context.console
         if not console.bars() and console.progress != "plain":
             return
         if self._advance is None:
-            bar = self._context.progress(f"epoch {report.epoch}", report.steps - report.step)
+            bar = self._context.progress(report.title, report.steps - report.step)
             self._advance = self._epoch.enter_context(bar)
         self._advance(1)
         if report.step + 1 == report.steps:

@@ -16,7 +16,7 @@ from mast3r_train.croco.schedule import PretrainPlan
 from mast3r_train.croco.sources import find_sources
 from mast3r_train.croco.transforms import parse_transforms
 from mast3r_train.loop.checkpointing import checkpoint_path
-from mast3r_train.loop.epoch import StepReport
+from mast3r_train.loop.epoch import ProgressReport
 from mast3r_train.loop.interruption import StopRequest
 from mast3r_train.loop.parts import TrainingParts
 from mast3r_train.loop.ranks import Ranks
@@ -37,7 +37,7 @@ def pretrain(
     config: PretrainConfig,
     *,
     stop: StopRequest | None = None,
-    on_step: Callable[[StepReport], None] | None = None,
+    on_step: Callable[[ProgressReport], None] | None = None,
 ) -> TrainingResult:
     """Pretrain a CroCo network, or go on if the output folder holds ``checkpoint-last.pth``.
 

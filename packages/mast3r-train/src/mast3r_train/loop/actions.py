@@ -12,7 +12,14 @@ from typing import Any
 
 from mast3r_train.config import TrainConfig
 from mast3r_train.loop.checkpointing import Resumed, checkpoint_path, save_checkpoint, save_final
-from mast3r_train.loop.epoch import EpochPosition, StepReport, evaluate_one_epoch, train_one_epoch
+from mast3r_train.loop.epoch import (
+    EpochPosition,
+    EvaluationReport,
+    ProgressReport,
+    StepReport,
+    evaluate_one_epoch,
+    train_one_epoch,
+)
 from mast3r_train.loop.interruption import StopRequest
 from mast3r_train.loop.logs import RunLog
 from mast3r_train.loop.parts import TrainingParts
@@ -40,7 +47,7 @@ class TrainingActions:
     stop: StopRequest
     ranks: Ranks
     resumed: Resumed
-    on_step: Callable[[StepReport], None] | None = None
+    on_step: Callable[[ProgressReport], None] | None = None
     pairs_seen: int = 0
     best_so_far: float = math.inf
     final_checkpoint: Path | None = None
@@ -103,6 +110,7 @@ class TrainingActions:
             self.parts.test_loaders[name],
             epoch=epoch,
             ranks=self.ranks,
+            on_batch=lambda step, steps: self._show(EvaluationReport(name, step, steps)),
         )
         return {**stats, "skipped": skips.total(self.ranks)}
 
@@ -147,6 +155,9 @@ class TrainingActions:
             report = replace(report, pairs=report.pairs * world_size)
         if self.run_log is not None:
             self.run_log.step(report)
+        self._show(report)
+
+    def _show(self, report: ProgressReport) -> None:
         if self.on_step is not None and self.ranks.is_main:
             self.on_step(report)
 

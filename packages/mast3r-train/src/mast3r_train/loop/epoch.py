@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -75,6 +75,35 @@ class StepReport:
     @property
     def fractional_epoch(self) -> float:
         return self.epoch + self.step / self.steps
+
+    @property
+    def title(self) -> str:
+        """What it is a step of."""
+        return f"epoch {self.epoch}"
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """One batch of a test set is done.
+
+    Attributes:
+        name: of the test set.
+        step: index of the batch, from 0.
+        steps: batches of the test set.
+    """
+
+    name: str
+    step: int
+    steps: int
+
+    @property
+    def title(self) -> str:
+        """What it is a step of."""
+        return f"testing, {self.name}"
+
+
+ProgressReport = StepReport | EvaluationReport
+"""What a progress display is told."""
 
 
 class TrainObserver(Protocol):
@@ -167,11 +196,13 @@ def evaluate_one_epoch(
     epoch: int,
     ranks: Ranks | None = None,
     model: nn.Module | None = None,
+    on_batch: Callable[[int, int], None] | None = None,
 ) -> dict[str, float]:
     """Evaluate on every batch of a test set.
 
     Args:
         model: what to evaluate; default: the learner's average, or its model.
+        on_batch: called after each batch with its number and how many there are.
 
     Returns:
         ``<name>_avg`` (over all batches of all ranks) and ``<name>_med`` (their lower median).
@@ -182,9 +213,11 @@ def evaluate_one_epoch(
     evaluated.eval()
     meters = Meters(keep_values=True)
     try:
-        for batch in batches.epoch(epoch):
+        for number, batch in enumerate(batches.epoch(epoch)):
             result = batch_loss(evaluated, criterion, batch, learner.precision)
             meters.update({"loss": result.value, **result.details})
+            if on_batch is not None:
+                on_batch(number, len(batches))
     finally:
         evaluated.train(was_training)
     averages, medians = meters.averages(ranks), meters.lower_medians(ranks)

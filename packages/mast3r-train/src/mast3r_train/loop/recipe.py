@@ -33,7 +33,7 @@ from typing import Any
 from mast3r_model import ConfigError, InputError
 from mast3r_train.config import TrainConfig
 from mast3r_train.loop.checkpointing import checkpoint_path
-from mast3r_train.loop.epoch import StepReport
+from mast3r_train.loop.epoch import ProgressReport
 from mast3r_train.loop.interruption import StopRequest
 from mast3r_train.loop.training import TrainingResult, train
 
@@ -112,13 +112,13 @@ def train_stages(
     stages: Sequence[Stage],
     *,
     stop: StopRequest | None = None,
-    on_step: Callable[[StepReport], None] | None = None,
+    on_step: Callable[[ProgressReport], None] | None = None,
 ) -> TrainingResult:
     """Run the stages one after the other, each from the weights that the one before ended with.
 
     Args:
         stop: asks for an early stop of the whole; default: after the first stage's ``max_minutes``.
-        on_step: called after each micro-step.
+        on_step: called after each micro-step and each test batch.
 
     Returns:
         How the last stage that was run ended; ``pairs_seen`` and ``hours`` count all stages run by this call.

@@ -36,7 +36,7 @@ from mast3r_train.loop.checkpointing import (
     load_checkpoint,
 )
 from mast3r_train.loop.distributed import joined_ranks
-from mast3r_train.loop.epoch import EpochPosition, StepReport
+from mast3r_train.loop.epoch import EpochPosition, ProgressReport
 from mast3r_train.loop.failures import dead_workers_told
 from mast3r_train.loop.finetuning import prepare_model
 from mast3r_train.loop.interruption import StopRequest
@@ -77,14 +77,14 @@ def train(
     config: TrainConfig,
     *,
     stop: StopRequest | None = None,
-    on_step: Callable[[StepReport], None] | None = None,
+    on_step: Callable[[ProgressReport], None] | None = None,
     build: Callable[[TrainConfig, Ranks], TrainingParts] | None = None,
 ) -> TrainingResult:
     """Train a model, or go on with training it if the output folder holds ``checkpoint-last.pth``.
 
     Args:
         stop: asks for an early stop; default: after ``config.max_minutes``.
-        on_step: called after each micro-step, for a progress display.
+        on_step: called after each micro-step and each test batch, for a progress display.
         build: makes what the run consists of; default: :func:`build_parts`.
 
     Raises:
@@ -194,7 +194,7 @@ def run_training(
     *,
     stop: StopRequest | None = None,
     ranks: Ranks | None = None,
-    on_step: Callable[[StepReport], None] | None = None,
+    on_step: Callable[[ProgressReport], None] | None = None,
 ) -> TrainingResult:
     """Train the given parts to the end, or until ``stop`` asks to leave; every rank calls this."""
     ranks = ranks or Ranks()
