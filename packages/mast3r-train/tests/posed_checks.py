@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,8 @@ from mast3r_train.conformance import assert_conforms, assert_options_work
 from mast3r_train.errors import SampleError
 from mast3r_train.preparing import Preparation, PrepareReport, PrepareRequest, run_preparation
 
+from .prepared_checks import run_mast3r
+
 Plan = Callable[[PrepareRequest], Preparation]
 Views = list[dict[str, Any]]
 
@@ -27,11 +27,9 @@ def prepare(plan: Plan, raw: Path, out: Path, *, workers: int = 1, **options: An
 
 
 def mast3r(*words: str | Path) -> tuple[int, dict[str, Any], str]:
-    """Run the real program with ``--json``: exit code, document, stderr."""
-    done = subprocess.run(
-        [sys.executable, "-m", "mast3r_model", *map(str, words), "--json"], capture_output=True, text=True
-    )
-    return done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr
+    """Run the program with ``--json``: exit code, document, stderr."""
+    ended = run_mast3r(*words, "--json")
+    return ended.returncode, json.loads(ended.stdout) if ended.stdout else {}, ended.stderr
 
 
 def build(text: str) -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import io
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from mast3r_model.cli import root, run
 
 
 def assert_true_matches(dataset: Any, *, footprints: float = 2.0, least: int = 20) -> None:
@@ -65,10 +67,20 @@ def assert_depth_of_raw(depth: np.ndarray, K: np.ndarray, raw: Any) -> None:
     assert inside.mean() > 0.98, f"{inside.mean():.0%} of the pixels have the raw depth"
 
 
-def run_mast3r(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run the installed command ``mast3r``."""
-    command = [Path(sys.executable).with_name("mast3r"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+class Ended(NamedTuple):
+    """How a command ended: exit code, and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run_mast3r(*arguments: object) -> Ended:
+    """Run the program ``mast3r`` in this process: a new one only imports the same for seconds."""
+    out, errors = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(errors):
+        code = run(root(), [str(argument) for argument in arguments])
+    return Ended(code, out.getvalue(), errors.getvalue())
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int]]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from mast3r_train.errors import SampleError
 from mast3r_train.preparing import PrepareRequest, run_preparation
 from mast3r_train.preparing.wildrgbd import SEED, crop_around_exact_point, plan
 
+from .prepared_checks import run_mast3r
 from .standin_scenes import render_standin
 
 SIZE = (96, 72)
@@ -156,17 +155,7 @@ def test_broken_raw_files_are_named_and_the_rest_is_done(raw: Path, tmp_path: Pa
     (broken / "car/scenes/scene_001/masks/00002.png").write_bytes(b"cut off")
     (broken / "car/scenes/scene_002/cam_poses.txt").write_text("0 1 2")
     out = tmp_path / "out"
-    command = [
-        Path(sys.executable).with_name("mast3r"),
-        "data",
-        "prepare",
-        "wildrgbd",
-        "--raw",
-        broken,
-        "--out",
-        out,
-    ]
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+    done = run_mast3r("data", "prepare", "wildrgbd", "--raw", broken, "--out", out)
     assert done.returncode == 3, done.stderr
     assert "masks/00002.png" in done.stderr
     assert "scene_002/cam_poses.txt" in done.stderr
