@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import shutil
 import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,29 +81,58 @@ def test_dataset() -> None:
     assert again["rng"] == first["rng"]
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("_registered")
-def test_example_trains(tmp_path: Path) -> None:
+def test_transform() -> None:
+    pytest.importorskip("mast3r_train")
+    text = "SlidingWall(n=4, resolution=(32, 16), transform=RandomGray(p={}))"
+    coloured, gray = (parse_expression(text.format(p)).build(["datasets", "transforms"]) for p in (0.0, 1.0))
+    images = [dataset[1, 0][0]["img"] for dataset in (coloured, gray)]  # type: ignore[index]
+    assert [image.shape for image in images] == [(3, 16, 32)] * 2
+    assert [torch.equal(image[0], image[1]) for image in images] == [False, True]
+    assert -1 <= images[1].min() < images[1].max() <= 1
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> dict[str, str]:
+    """An environment in which Python finds the plugin as an installed distribution, by its entry point."""
+    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
+    info = tmp_path / "site" / "mast3r_example_plugin-0.1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: 0.1.0\n")
+    entry_points = project["entry-points"]["mast3r"].items()
+    (info / "entry_points.txt").write_text("[mast3r]\n" + "".join(f"{k} = {v}\n" for k, v in entry_points))
+    path = os.pathsep.join([str(info.parent), str(EXAMPLE / "src")])
+    environment = {name: value for name, value in os.environ.items() if name != "MAST3R_PLUGINS"}
+    return {**environment, "PYTHONPATH": path}
+
+
+@pytest.mark.slow
+def test_example_trains(tmp_path: Path, installed: dict[str, str]) -> None:
+    """Its dataset, transform, loss and head by name in one command, in a process of its own."""
     pytest.importorskip("mast3r_train")
     model = (
         "AsymmetricCroCo3DStereo(pos_embed='RoPE100', img_size=(32, 32), head_type='token-mlp', enc_embed_dim=32, "
         "enc_depth=1, enc_num_heads=2, dec_embed_dim=32, dec_depth=1, dec_num_heads=2, landscape_only=False)"
     )
     flags = {
-        "train_dataset": "4 @ SlidingWall(n=4, resolution=(32, 16))",
+        "train_dataset": "4 @ SlidingWall(n=4, resolution=(32, 16), transform=RandomGray(p=0.5))",
         "test_dataset": "2 @ SlidingWall(n=2, resolution=(32, 16), seed=1)",
         "model": model,
         "train_criterion": "ConfLoss(Regr3D(Huber(delta=0.2)), alpha=0.2)",
         "test_criterion": "Regr3D(Huber(delta=0.2))",
         "batch_size": "2",
         "epochs": "1",
-        "num_workers": "0",
+        "num_workers": "1",
         "device": "cpu",
-        "output_dir": str(tmp_path),
+        "output_dir": str(tmp_path / "run"),
     }
     words = [word for name, value in flags.items() for word in (f"--{name}", value)]
-    assert run(root(), ["train", *words]) == 0
-    assert (tmp_path / "checkpoint-final.pth").is_file()
+    done = subprocess.run(
+        [sys.executable, "-m", "mast3r_model", "train", *words], capture_output=True, text=True, env=installed
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "checkpoint-final.pth").is_file()
+    assert '"2 @ SlidingWall_loss_med": ' in (tmp_path / "run" / "log.txt").read_text()
 
 
 @pytest.mark.usefixtures("_registered")
@@ -124,7 +156,13 @@ def test_installed_into_a_fresh_environment(tmp_path: Path) -> None:
     line = [str(environment / "bin" / "mast3r"), "plugins", "--json"]
     done = subprocess.run(line, capture_output=True, text=True, check=True)
     registered = json.loads(done.stdout)["result"]["registered"]
-    named = {"heads": "token-mlp", "datasets": "SlidingWall", "losses": "Huber", "commands": "hello"}
+    named = {
+        "heads": "token-mlp",
+        "datasets": "SlidingWall",
+        "transforms": "RandomGray",
+        "losses": "Huber",
+        "commands": "hello",
+    }
     for kind, name in named.items():
         assert registered[kind][name]["plugin"] == "mast3r-example-plugin"
     greeting = subprocess.run(

@@ -1,1 +1,1 @@
-"""A head, a dataset, a loss and a command for mast3r, to copy from."""
+"""A head, a dataset, a transform, a loss and a command for mast3r, to copy from."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
+from PIL import Image
+from torch import Tensor
 
 from mast3r_train import DatasetAlgebra
+from mast3r_train.transforms import ImgNorm
 
 METRES = 2.0
 """Distance of the wall from both cameras, which look straight at it."""
@@ -21,7 +24,8 @@ class SlidingWall(DatasetAlgebra):
         resolution: (width, height) in pixels, width >= height.
         max_shift: the second photo is moved by 1 to `max_shift` pixels.
         n_corres: known matches per pair.
-        seed: of all that is drawn; an item depends on it and on the item's number only.
+        seed: of all that is drawn here; an item depends on it and on the item's number only.
+        transform: makes the network's input (3, height, width) of an image.
     """
 
     def __init__(
@@ -32,9 +36,11 @@ class SlidingWall(DatasetAlgebra):
         max_shift: int = 8,
         n_corres: int = 32,
         seed: int = 0,
+        transform: Callable[[Image.Image], Tensor] = ImgNorm,
     ) -> None:
         self.n, self.max_shift, self.n_corres, self.seed = n, max_shift, n_corres, seed
         self.resolutions = [resolution]
+        self.transform = transform
 
     def __len__(self) -> int:
         return self.n
@@ -45,13 +51,13 @@ class SlidingWall(DatasetAlgebra):
         width, height = self.resolutions[0]
         rng = np.random.default_rng([self.seed, item])
         shift = int(rng.integers(1, self.max_shift + 1))
-        wall = rng.uniform(-1, 1, (3, height, width + shift)).astype(np.float32)
+        wall = rng.integers(0, 256, (height, width + shift, 3), dtype=np.uint8)
         x1, y = rng.integers(shift, width, self.n_corres), rng.integers(0, height, self.n_corres)
         views = []
         for number, column in enumerate((0, shift)):
             focal = float(width)
             view = self._geometry(focal, column * METRES / focal)
-            view["img"] = torch.from_numpy(wall[:, :, column : column + width].copy())
+            view["img"] = self.transform(Image.fromarray(wall[:, column : column + width]))
             view["corres"] = np.stack([x1 - column, y], axis=1)
             view["valid_corres"] = np.ones(self.n_corres, bool)
             view |= {"dataset": "SlidingWall", "label": f"wall {item}", "instance": f"{item}_{number}"}

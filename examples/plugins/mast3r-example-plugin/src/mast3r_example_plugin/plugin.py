@@ -18,6 +18,11 @@ def mast3r_datasets() -> Mapping[str, str]:
 
 
 @hookimpl
+def mast3r_transforms() -> Mapping[str, str]:
+    return {"RandomGray": "mast3r_example_plugin.transforms:RandomGray"}
+
+
+@hookimpl
 def mast3r_losses() -> Mapping[str, str]:
     return {"Huber": "mast3r_example_plugin.losses:Huber"}
 
