@@ -6,6 +6,7 @@ box with balls in it and no ceiling: exact depth, sky, occlusions; colours depen
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -29,7 +30,7 @@ def render_rig(
     seed: int = 0,
     tiled: bool = False,
 ) -> list[StandinView]:
-    """Neighbouring views on a curve.
+    """Neighbouring views on a curve, the same at each call; arrays are copies that may be changed.
 
     Args:
         count: of instants.
@@ -40,8 +41,22 @@ def render_rig(
         seed: of the curve.
         tiled: many small tiles, in which features are found, for the smooth colours.
     """
-    width, height = size_wh
-    x, y = center if center is not None else ((width - 1) / 2, (height - 1) / 2)
+    x, y = center if center is not None else ((size_wh[0] - 1) / 2, (size_wh[1] - 1) / 2)
+    views = _render(count, tuple(size_wh), fov, (x, y), baseline, seed, tiled)
+    return [StandinView(*(array.copy() for array in view)) for view in views]
+
+
+@functools.cache
+def _render(
+    count: int,
+    size_wh: tuple[int, int],
+    fov: float,
+    center: tuple[float, float],
+    baseline: float,
+    seed: int,
+    tiled: bool,
+) -> tuple[StandinView, ...]:
+    width, (x, y) = size_wh[0], center
     focal = width / 2 / np.tan(np.radians(fov) / 2)
     K = np.array([[focal, 0, x], [0, focal, y], [0, 0, 1.0]])
     views = []
@@ -50,8 +65,8 @@ def render_rig(
             moved = pose.copy()
             moved[:3, 3] += offset * pose[:3, 0]
             rgb, depth = _look(moved, K, size_wh, color_of_tiles if tiled else color_of_points)
-            views.append(StandinView(rgb, depth, K.copy(), moved))
-    return views
+            views.append(StandinView(rgb, depth, K, moved))
+    return tuple(views)
 
 
 def color_of_points(points: np.ndarray) -> np.ndarray:
