@@ -60,7 +60,10 @@ OURS: dict[str, Any] = {
     "freeze": "not heads",
     "lora": 16,
     "lora_targets": "qkv,fc1",
+    "nproc_per_node": "1",
+    "fsdp": True,
 }
+NEEDING_OTHERS = {"lora_alpha", "lora_train_heads"}
 
 
 @pytest.fixture
@@ -91,6 +94,16 @@ def test_defaults_are_upstreams() -> None:
     assert {name: fields[name] for name in UPSTREAM} == {
         name: default for name, (default, _) in UPSTREAM.items()
     }
+
+
+def test_the_tables_here_are_complete() -> None:
+    assert {*UPSTREAM, *OURS, *NEEDING_OTHERS} == {field.name for field in dataclasses.fields(TrainConfig)}
+
+
+@pytest.mark.parametrize("name", [*OURS, *NEEDING_OTHERS])
+def test_the_readme_has_every_flag_of_ours(name: str) -> None:
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    assert f"`--{name}" in text or f"`--{name.replace('_', '-')}" in text
 
 
 @pytest.mark.parametrize("name", [*UPSTREAM, *OURS])

@@ -7,6 +7,7 @@ import signal
 import typing
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from mast3r_train.config import TrainConfig, base_type
 from mast3r_train.process_cli import ProcessCommand, process_group, runs_elsewhere, told_once_a_machine
 
 if TYPE_CHECKING:
+    from mast3r_train.croco.config import PretrainConfig
     from mast3r_train.loop.epoch import ProgressReport
     from mast3r_train.loop.interruption import StopRequest
     from mast3r_train.loop.training import TrainingResult
@@ -75,7 +77,6 @@ def _option(field: dataclasses.Field[Any], annotation: Any) -> Any:
 @settings_options(TrainConfig)
 def train_command(context: CommandContext, recipe: Path | None, **flags: Any) -> None:
     """Train a network from expressions that name the data, the model and the loss, or from a recipe file."""
-    from mast3r_train.loop.interruption import StopRequest, stop_on_signals
     from mast3r_train.loop.recipe import read_recipe, stages_of, train_stages
 
     parsed = click.get_current_context()
@@ -87,14 +88,40 @@ def train_command(context: CommandContext, recipe: Path | None, **flags: Any) ->
     with told_once_a_machine():
         values = read_recipe(recipe) if recipe is not None else {}
         stages = stages_of(values, given, source=str(recipe or "the command line"))
-    config = stages[0].config
-    if runs_elsewhere(context, config.nproc_per_node, module="mast3r_train"):
+    run_and_report(
+        context,
+        stages[0].config,
+        partial(train_stages, stages),
+        module="mast3r_train",
+        then="mast3r match A.jpg B.jpg --model {}",
+    )
+
+
+def run_and_report(
+    context: CommandContext,
+    config: TrainConfig | PretrainConfig,
+    work: Callable[..., TrainingResult],
+    *,
+    module: str,
+    then: str,
+) -> None:
+    """Train in this process or in those that the settings ask for; with bars, signals and last words.
+
+    Args:
+        config: says how many processes, on which device, for how long.
+        work: trains; gets ``stop`` and ``on_step``, as :func:`mast3r_train.train`.
+        module: ``python -m module`` is this command.
+        then: the next command, with ``{}`` for the checkpoint of a completed run.
+    """
+    from mast3r_train.loop.interruption import StopRequest, stop_on_signals
+
+    if runs_elsewhere(context, config.nproc_per_node, module=module):
         return
     stop = StopRequest.after_minutes(config.max_minutes)
     with stop_on_signals(stop), process_group(context, config.device) as ranks:
         with EpochBars(context) as bars:
-            result = train_stages(stages, stop=stop, on_step=bars.step)
-        report_result(context, result, stop, then="mast3r match A.jpg B.jpg --model {}", speaks=ranks.is_main)
+            result = work(stop=stop, on_step=bars.step)
+        _report(context, result, stop, then=then, speaks=ranks.is_main)
 
 
 class EpochBars:
@@ -128,8 +155,8 @@ class EpochBars:
             self._advance = None
 
 
-def report_result(
-    context: CommandContext, result: TrainingResult, stop: StopRequest, *, then: str, speaks: bool = True
+def _report(
+    context: CommandContext, result: TrainingResult, stop: StopRequest, *, then: str, speaks: bool
 ) -> None:
     """Say how a run ended, and set the exit code if a signal ended it.
 

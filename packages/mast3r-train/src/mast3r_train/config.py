@@ -61,13 +61,13 @@ class TrainConfig:
 
     model: str = _setting(
         "AsymmetricMASt3R(patch_embed_cls='ManyAR_PatchEmbed')",
-        "model expression",
-        section="Model and device",
+        "network to train, as an expression",
+        section="Model",
     )
     pretrained: str | None = _setting(
         None,
-        "weights to start from: preset, path, URL or hub id",
-        section="Model and device",
+        "weights to start from: preset, path, URL or hub id; default: random ones",
+        section="Model",
         metavar="NAME|PATH|URL",
     )
 
@@ -77,7 +77,7 @@ class TrainConfig:
     test_criterion: str | None = _setting(None, "test loss; default: the training loss", section="Loss")
 
     epochs: int = _setting(800, "walks over the training set", section="Optimisation")
-    lr: float | None = _setting(None, "learning rate at its peak", section="Optimisation")
+    lr: float | None = _setting(None, "learning rate at its peak; default: see --blr", section="Optimisation")
     blr: float = _setting(
         1.5e-4,
         "lr = blr * batch_size * accum_iter * processes / 256, if --lr is not given",
@@ -90,7 +90,7 @@ class TrainConfig:
     weight_decay: float = _setting(0.05, "AdamW's weight decay", section="Optimisation")
     accum_iter: int = _setting(1, "micro-batches per update", section="Optimisation")
     clip_grad: float | None = _setting(
-        None, "largest norm of the gradient of an update", section="Optimisation"
+        None, "largest norm of the gradient of an update; default: any", section="Optimisation"
     )
     ema: float | None = _setting(
         None,
@@ -132,8 +132,10 @@ class TrainConfig:
 
     output_dir: str = _setting("./output/", "where checkpoints and logs go", section="Output", metavar="DIR")
     eval_freq: int = _setting(1, "epochs between evaluations; 0 = never", section="Output")
-    save_freq: int = _setting(1, "epochs between writes of checkpoint-last.pth", section="Output")
-    keep_freq: int = _setting(20, "epochs between checkpoints that are kept", section="Output")
+    save_freq: int = _setting(
+        1, "epochs between writes of checkpoint-last.pth; 0 = at the end only", section="Output"
+    )
+    keep_freq: int = _setting(20, "epochs between checkpoints that are kept; 0 = none", section="Output")
     save_minutes: float = _setting(
         0.0, "also write checkpoint-last.pth every so many minutes; 0 = at epochs only", section="Output"
     )
@@ -160,7 +162,9 @@ class TrainConfig:
         "split weights, gradients and optimizer among the processes (FSDP2), for what fits no single GPU",
         section="Model and device",
     )
-    threads: int | None = _setting(None, "CPU threads of the training process", section="Model and device")
+    threads: int | None = _setting(
+        None, "CPU threads of the training process; default: torch's choice", section="Model and device"
+    )
     disable_cudnn_benchmark: bool = _setting(
         False, "no search for the fastest convolutions", section="Model and device"
     )

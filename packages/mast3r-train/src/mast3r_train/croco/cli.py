@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from mast3r_model.cli import CommandContext, argument, command, option, output_option, refuse_existing, run
-from mast3r_train.cli import EpochBars, report_result, settings_options
+from mast3r_train.cli import run_and_report, settings_options
 from mast3r_train.croco.config import PretrainConfig
-from mast3r_train.process_cli import ProcessCommand, process_group, runs_elsewhere, told_once_a_machine
+from mast3r_train.process_cli import ProcessCommand, told_once_a_machine
 
 EXAMPLES = (
     "mast3r pretrain-croco --dataset folder:pairs/ --max_epoch 20 --epochs 40 -o runs/croco",
@@ -20,7 +21,8 @@ EXAMPLES = (
 )
 
 EPILOG = """The output folder holds checkpoint-last.pth, checkpoint-<epoch>.pth, log.txt, steps.jsonl,
-curves.png and TensorBoard events. The same command again goes on from checkpoint-last.pth, also after a kill."""
+curves.png and TensorBoard events. The same command again goes on from checkpoint-last.pth, also after a
+kill."""
 
 
 @click.command("pretrain-croco", cls=ProcessCommand, examples=EXAMPLES, epilog=EPILOG, verbosity=1)
@@ -28,17 +30,16 @@ curves.png and TensorBoard events. The same command again goes on from checkpoin
 def pretrain_command(context: CommandContext, **flags: Any) -> None:
     """Pretrain a backbone (CroCo) on pairs of photos of the same places, without any labels."""
     from mast3r_train.croco.pretraining import pretrain
-    from mast3r_train.loop.interruption import StopRequest, stop_on_signals
 
     with told_once_a_machine():
         config = PretrainConfig(**flags)
-    if runs_elsewhere(context, config.nproc_per_node, module="mast3r_train.croco"):
-        return
-    stop = StopRequest.after_minutes(config.max_minutes)
-    with stop_on_signals(stop), process_group(context, config.device) as ranks:
-        with EpochBars(context) as bars:
-            result = pretrain(config, stop=stop, on_step=bars.step)
-        report_result(context, result, stop, then="mast3r train --pretrained {} ...", speaks=ranks.is_main)
+    run_and_report(
+        context,
+        config,
+        partial(pretrain, config),
+        module="mast3r_train.croco",
+        then="mast3r train --pretrained {} ...",
+    )
 
 
 @command(

@@ -47,7 +47,7 @@ class PretrainConfig:
     num_workers: int = _as_train("num_workers")
     max_skipped: int = _as_train("max_skipped")
 
-    model: str = _own("CroCoNet()", "model expression", section="Model and device")
+    model: str = _own("CroCoNet()", "network to train, as an expression", section="Model")
     device: str = _as_train("device")
     nproc_per_node: str | None = _as_train("nproc_per_node")
     threads: int | None = _as_train("threads")
