@@ -14,9 +14,9 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from mast3r_model import ConfigError, InputError
+from mast3r_train.datasets.colmap_depth import read_colmap_map
 from mast3r_train.datasets.nianticmapfree import NianticMapFree, NianticMapFreeFolder, split_of
 from mast3r_train.preparing import PrepareRequest
-from mast3r_train.preparing.colmap_depth import read_depth_map
 from mast3r_train.preparing.mapfree import plan
 from mast3r_train.preparing.pair_scoring import SceneGeometry, score_pairs
 
@@ -294,10 +294,10 @@ def test_depth_maps_of_colmap(tmp_path: Path) -> None:
 
     depth = np.arange(12, dtype=np.float32).reshape(3, 4)
     pycolmap.DepthMap.from_array(depth, 0.1, 100).write(tmp_path / "a.bin")
-    assert np.array_equal(read_depth_map(tmp_path / "a.bin"), depth)
+    assert np.array_equal(read_colmap_map(tmp_path / "a.bin"), depth)
     (tmp_path / "b.bin").write_bytes((tmp_path / "a.bin").read_bytes()[:-3])
-    with pytest.raises(InputError, match="no depth map of COLMAP"):
-        read_depth_map(tmp_path / "b.bin")
+    with pytest.raises(InputError, match="no depth map of COLMAP's"):
+        read_colmap_map(tmp_path / "b.bin")
 
 
 def test_published_expression(processed: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,6 @@ from .exr import read_exr
 from .files import missing_layout, read_depth_npy, read_depth_png
 from .posed_frames import marked_depth
 
-LONGEST_HEADER = 64
-
 DENSE_WORKSPACE = "stereo/depth_maps"
 SUFFIXES = (".npy", ".png", ".exr")
 
@@ -55,19 +53,18 @@ def read_colmap_map(path: Path) -> Float[np.ndarray, "h w"]:
     """
     try:
         content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise SampleError(f"{path} does not exist") from error
     except OSError as error:
         raise SampleError(f"cannot read {path}: {error.strerror or error}") from error
-    parts = content[:LONGEST_HEADER].split(b"&", 3)
     try:
-        width, height, channels = (int(part) for part in parts[:3])
-        start = sum(len(part) + 1 for part in parts[:3])
-        values = np.frombuffer(content, dtype="<f4", offset=start)
-        depth = values.reshape(channels, height, width)[0]
+        *header, numbers = content.split(b"&", 3)
+        width, height, channels = map(int, header)
+        if channels != 1 or min(width, height) < 1 or len(numbers) != 4 * width * height:
+            raise ValueError(f"{width}x{height} with {channels} channels in {len(numbers)} bytes")
     except ValueError as error:
         raise SampleError(f"{path} is no depth map of COLMAP's: {error}") from error
-    if channels != 1:
-        raise SampleError(f"{path} has {channels} channels, expected the one of a depth map")
-    return depth.astype(np.float32)
+    return np.frombuffer(numbers, "<f4").reshape(height, width).astype(np.float32)
 
 
 def depth_file(folder: Path, name: str) -> Path | None:

@@ -12,11 +12,12 @@ from PIL import Image
 
 from mast3r_model import ConfigError, InputError
 from mast3r_train.errors import SampleError
+from mast3r_train.geometry import scaled_intrinsics
 
 from .colmap_depth import depth_file, depth_folder, read_depth
 from .colmap_model import cam2world_of, find_model, intrinsics_of, read_model, undistorted_images
 from .files import missing_layout, read_rgb
-from .photo_sources import Geometry, PhotoSource, scaled_intrinsics
+from .photo_sources import Geometry, PhotoSource
 
 LOGGER = logging.getLogger("mast3r.train")
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from mast3r_model import InputError, atomic_write
 
+from .files import load_text
+
 FILE_NAME = "dl3dv_labels.csv"
 
 
@@ -49,12 +51,7 @@ def read_labels(path: Path) -> Mapping[str, SceneLabels]:
     Raises:
         InputError: missing, no CSV, or without a column.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no text file") from error
+    text = load_text(path)
     reader = csv.DictReader(io.StringIO(text))
     if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
         raise InputError(

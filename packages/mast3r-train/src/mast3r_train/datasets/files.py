@@ -11,7 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8, UInt16
+from jaxtyping import Float, Int, UInt8, UInt16
 from PIL import Image, UnidentifiedImageError
 
 from mast3r_model import InputError
@@ -20,6 +20,7 @@ from mast3r_train.errors import SampleError
 from .exr import read_exr
 
 __all__ = [
+    "check_indices",
     "load_json",
     "load_npy",
     "load_npz",
@@ -109,6 +110,21 @@ def load_npy(path: Path) -> np.ndarray:
         return _read_npy(path)
     except SampleError as error:
         raise InputError(error.message) from error
+
+
+def check_indices(numbers: Int[np.ndarray, "*shape"], count: int, what: str) -> None:
+    """Refuse numbers that are no indices into a list.
+
+    Args:
+        numbers: of any shape.
+        count: length of the list.
+        what: the file and the array, for the message.
+
+    Raises:
+        InputError: one is below 0, or `count` or more.
+    """
+    if numbers.size and not 0 <= numbers.min() <= numbers.max() < count:
+        raise InputError(f"{what} run from {numbers.min()} to {numbers.max()}, expected 0 to {count - 1}")
 
 
 def read_rgb(path: Path) -> Image.Image:

@@ -12,7 +12,7 @@ from mast3r_train.geometry.orientation import View
 from mast3r_train.views import PairDataset
 
 from .cameras import camera_of_npz
-from .files import load_npz, missing_layout, read_exr, read_rgb
+from .files import check_indices, load_npz, missing_layout, read_exr, read_rgb
 from .sky import SkyMasks
 
 PAIR_FILES = ("all_metadata.npz", "megadepth_pairs.npz")
@@ -123,7 +123,6 @@ def read_megadepth_pairs(path: Path) -> MegaDepthPairs:
     folders = ["/".join(str(name).split()) for name in scenes]
     scene = pairs["scene_id"].astype(np.int64)
     ids = np.stack([pairs["im1_id"], pairs["im2_id"]], axis=1).astype(np.int64)
-    for what, numbers, count in (("scenes", scene, len(folders)), ("images", ids, len(images))):
-        if numbers.size and not 0 <= numbers.min() <= numbers.max() < count:
-            raise InputError(f"{path}: its pairs name {what} up to {numbers.max()}, but it has {count}")
+    check_indices(scene, len(folders), f"{path}: scenes of pairs")
+    check_indices(ids, len(images), f"{path}: images of pairs")
     return MegaDepthPairs(folders, [str(name) for name in images], scene, ids)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, Shaped
 
 from mast3r_model import InputError, atomic_write
 
-from .files import load_npz
+from .files import check_indices, load_npz
 
 PAIR = np.dtype([("scene_id", "<i4"), ("im1_id", "<i4"), ("im2_id", "<i4"), ("score", "<f4")])
 """One pair: the number of its scene, the numbers of its two images, how good it is."""
@@ -125,10 +125,10 @@ class PairList:
                 f"{path}: sceneids is {_described(sceneids)}, expected {len(images)} whole numbers"
             )
         pairs = _as_pairs(stored["pairs"], path)
-        _check_range(sceneids, len(scenes), f"{path}: sceneids")
-        _check_range(pairs["scene_id"], len(scenes), f"{path}: scene_id of pairs")
+        check_indices(sceneids, len(scenes), f"{path}: sceneids")
+        check_indices(pairs["scene_id"], len(scenes), f"{path}: scene_id of pairs")
         for key in ("im1_id", "im2_id"):
-            _check_range(pairs[key], len(images), f"{path}: {key} of pairs")
+            check_indices(pairs[key], len(images), f"{path}: {key} of pairs")
             if (wrong := np.flatnonzero(sceneids[pairs[key]] != pairs["scene_id"])).size:
                 raise InputError(f"{path}: {key} of pair {wrong[0]} is an image of another scene")
         if (same := np.flatnonzero(pairs["im1_id"] == pairs["im2_id"])).size:
@@ -146,11 +146,6 @@ def _as_pairs(stored: np.ndarray, path: Path) -> np.ndarray:
     for name in names:
         pairs[name] = stored[name]
     return pairs
-
-
-def _check_range(numbers: np.ndarray, count: int, what: str) -> None:
-    if len(numbers) and not 0 <= numbers.min() <= numbers.max() < count:
-        raise InputError(f"{what} run from {numbers.min()} to {numbers.max()}, expected 0 to {count - 1}")
 
 
 def _described(array: np.ndarray) -> str:

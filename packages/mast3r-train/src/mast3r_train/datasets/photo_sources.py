@@ -48,15 +48,3 @@ class PhotoSource(ABC):
     @abstractmethod
     def signature(self) -> str:
         """A text that changes when depth or cameras do."""
-
-
-def scaled_intrinsics(
-    K: Float[np.ndarray, "3 3"], from_wh: tuple[int, int], to_wh: tuple[int, int]
-) -> Float[np.ndarray, "3 3"]:
-    """Intrinsics of an image after it was resized; an integer is a pixel's centre."""
-    scaled = np.array(K, dtype=np.float64)
-    scaled[:2, 2] += 0.5
-    scaled[0] *= to_wh[0] / from_wh[0]
-    scaled[1] *= to_wh[1] / from_wh[1]
-    scaled[:2, 2] -= 0.5
-    return scaled

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from mast3r_model import InputError
 
 from .cameras import Camera
-from .files import load_npz, missing_layout
+from .files import check_indices, load_npz, missing_layout
 
 FILE_NAME = "all_metadata.npz"
 
@@ -72,9 +72,9 @@ def load_scene_metadata(dataset: str, folder: Path) -> SceneMetadata:
     if pairs.ndim != 2 or pairs.shape[1] < 2:
         raise InputError(f"{path}: pairs has the shape {pairs.shape}, expected (number of pairs, 2 or more)")
     indices = pairs[:, :2].astype(np.int64)
-    _check_range(path, "pairs", indices, count)
+    check_indices(indices, count, f"{path}: pairs")
     sceneids = stored["sceneids"].astype(np.int64)
-    _check_range(path, "sceneids", sceneids, len(stored["scenes"]))
+    check_indices(sceneids, len(stored["scenes"]), f"{path}: sceneids")
     return SceneMetadata(
         scenes=[str(name) for name in stored["scenes"]],
         sceneids=sceneids,
@@ -83,8 +83,3 @@ def load_scene_metadata(dataset: str, folder: Path) -> SceneMetadata:
         trajectories=stored["trajectories"].astype(np.float32),
         pairs=indices,
     )
-
-
-def _check_range(path: Path, key: str, indices: np.ndarray, count: int) -> None:
-    if len(indices) and not 0 <= indices.min() <= indices.max() < count:
-        raise InputError(f"{path}: {key} has indices outside of 0 to {count - 1}")

@@ -14,7 +14,7 @@ from mast3r_train.geometry.orientation import View
 from mast3r_train.views import PairDataset
 
 from .cameras import camera_of_npz
-from .files import load_npz, missing_layout, read_exr, read_rgb
+from .files import check_indices, load_npz, missing_layout, read_exr, read_rgb
 
 LOGGER = logging.getLogger("mast3r.train")
 
@@ -123,7 +123,6 @@ def load_waymo_pairs(path: Path) -> tuple[list[str], list[str], Int[np.ndarray, 
     if pairs.ndim != 2 or pairs.shape[1] != 3:
         raise InputError(f"{path}: pairs has the shape {pairs.shape}, expected (number of pairs, 3)")
     pairs = pairs.astype(np.int64)
-    for column, known in ((pairs[:, :1], scenes), (pairs[:, 1:], frames)):
-        if column.size and not 0 <= column.min() <= column.max() < len(known):
-            raise InputError(f"{path}: pairs has indices outside of 0 to {len(known) - 1}")
+    check_indices(pairs[:, :1], len(scenes), f"{path}: scenes of pairs")
+    check_indices(pairs[:, 1:], len(frames), f"{path}: frames of pairs")
     return scenes, frames, pairs

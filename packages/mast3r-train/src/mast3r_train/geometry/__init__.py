@@ -15,6 +15,7 @@ from .rescaling import (
     final_crop,
     rescale,
     resize_nearest,
+    scaled_intrinsics,
 )
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "resize_nearest",
     "rotate_quarter_turns",
     "sample_correspondences",
+    "scaled_intrinsics",
     "to_landscape",
     "warp_image",
     "world_points",

@@ -90,6 +90,16 @@ def camera_matrix_of_crop(
     return new
 
 
+def scaled_intrinsics(intrinsics: Intrinsics, from_wh: Size, to_wh: Size) -> Intrinsics:
+    """Intrinsics of an image after it was resized, each axis by its own factor; float64."""
+    scaled = np.array(intrinsics, dtype=np.float64)
+    scaled[:2, 2] += 0.5
+    scaled[0] *= to_wh[0] / from_wh[0]
+    scaled[1] *= to_wh[1] / from_wh[1]
+    scaled[:2, 2] -= 0.5
+    return scaled
+
+
 def crop(
     image: Image.Image, depth: Depth | None, intrinsics: Intrinsics, box: tuple[int, int, int, int]
 ) -> tuple[Image.Image, Depth | None, Intrinsics]:

@@ -17,9 +17,9 @@ from mast3r_train.geometry import rescale
 
 from .commands import prepare_command
 from .framework import Frame, Preparation, PrepareRequest
-from .published_pairs import copy_list, missing_files, published_list
+from .published_pairs import missing_files, published_list
 from .raw_depth import known_depth, read_pfm
-from .saving import save_exr, save_jpeg, save_npz
+from .saving import save_copy, save_exr, save_jpeg, save_npz
 
 SIZE_WH = (512, 384)
 """Prepared photos."""
@@ -54,7 +54,7 @@ def plan(request: PrepareRequest) -> Preparation:
     return Preparation(
         frames=frames,
         make=make,
-        finish=lambda: copy_list(pairs, request.out / PAIR_FILE),
+        finish=lambda: save_copy(request.out / PAIR_FILE, pairs),
         missing=lambda: missing_files(request.out, _stems(sequences, images), (".jpg", ".exr", ".npz")),
     )
 

@@ -25,10 +25,10 @@ from .object_sequences import (
     ListedFrame,
     ObjectView,
     chosen_at_random,
-    known,
     missing_files,
     write_lists,
 )
+from .raw_depth import known_depth
 from .saving import save_jpeg, save_npz, save_png
 
 LOGGER = logging.getLogger("mast3r.train")
@@ -58,12 +58,12 @@ WORTH_A_PROCESS = 5_000_000
 
 @dataclass(frozen=True)
 class _Job:
-    """One frame; `annotation` is text where it is missing or broken."""
+    """One frame; frames that are there already need no annotation."""
 
     raw: Path
     folder: Path
     number: int
-    annotation: FrameAnnotation | str
+    annotation: FrameAnnotation | None = None
 
     @property
     def image(self) -> Path:
@@ -97,22 +97,24 @@ def plan(request: PrepareRequest) -> Preparation:
         for split in SPLITS:
             for sequence, frames in _chosen(request.raw / category, split, subset).items():
                 for number, annotated_as in frames.items():
-                    job = _Job(request.raw, request.out / category / sequence, number, "")
+                    job = _Job(request.raw, request.out / category / sequence, number)
                     jobs[job.camera] = job
                     listed.append(ListedFrame(split, category, sequence, number, job.camera))
                     sources[job.camera] = category, (sequence, annotated_as)
     waiting = [source for marker, source in sources.items() if not marker.exists()]
     annotations = _annotations(request, waiting)
-    frames_to_make = [
-        Frame(
-            str(marker.relative_to(request.out).with_suffix(".jpg")),
-            marker,
-            replace(job, annotation=annotations.get(sources[marker], "the annotations do not name it")),
-        )
-        for marker, job in jobs.items()
-    ]
+
+    def frame(marker: Path, job: _Job) -> Frame:
+        name = job.image.relative_to(request.out).as_posix()
+        if marker.exists():
+            return Frame(name, marker, job)
+        found = annotations.get(sources[marker], "the annotations do not name it")
+        if isinstance(found, str):
+            return Frame.broken(name, found)
+        return Frame(name, marker, replace(job, annotation=found))
+
     return Preparation(
-        frames=frames_to_make,
+        frames=[frame(marker, job) for marker, job in jobs.items()],
         make=make,
         finish=lambda: write_lists(request.out, listed, CATEGORIES),
         missing=lambda: missing_files(request.out, listed, lambda entry: _files(jobs[entry.marker])),
@@ -123,11 +125,10 @@ def make(job: _Job) -> None:
     """Make one frame.
 
     Raises:
-        SampleError: a raw file or the annotation is missing or broken.
+        SampleError: a raw file is missing or broken.
     """
     about = job.annotation
-    if isinstance(about, str):
-        raise SampleError(f"{job.image.name} of {job.folder.name}: {about}")
+    assert about is not None
     if about.depth_scale != 1:
         raise SampleError(f"{about.depth}: scale_adjustment is {about.depth_scale}, expected 1")
     image = read_rgb(job.raw / about.image)
@@ -135,7 +136,7 @@ def make(job: _Job) -> None:
     view = ObjectView(image, depth, mask, about.intrinsics(image.size))
     view = view.cut_and_scaled(crop_around_principal_point, str(job.raw / about.image))
     # The 16 bits of each pixel are those of a half-precision number.
-    z = known(view.depth.view(np.float16).astype(np.float32))
+    z = known_depth(view.depth.view(np.float16).astype(np.float32))
     largest = z.max()
     share = z / largest if largest > 0 else z
     save_jpeg(job.image, view.image)

@@ -112,25 +112,6 @@ def compute_depth(photos_folder: Path, photos: Sequence[PosedPhoto], workspace: 
     return dense / "stereo" / "depth_maps"
 
 
-def read_depth_map(path: Path) -> Float[np.ndarray, "height width"]:
-    """A depth map as COLMAP writes it; 0 where unknown.
-
-    Raises:
-        SampleError: missing or broken.
-    """
-    if not path.is_file():
-        raise SampleError(f"{path} does not exist")
-    content = path.read_bytes()
-    try:
-        *header, numbers = content.split(b"&", 3)
-        width, height, channels = map(int, header)
-        if channels != 1 or min(width, height) < 1 or len(numbers) != 4 * width * height:
-            raise ValueError(f"{width}x{height} with {channels} channels in {len(numbers)} bytes")
-    except ValueError as error:
-        raise SampleError(f"{path} is no depth map of COLMAP: {error}") from error
-    return np.frombuffer(numbers, "<f4").reshape(height, width).astype(np.float32)
-
-
 def _known_reconstruction(pycolmap: Any, path: Path, photos: Sequence[PosedPhoto]) -> Any:
     """A model of the known cameras, which are written to the database too."""
     known = {photo.name: photo for photo in photos}

@@ -24,7 +24,7 @@ from .dl3dv_frames import FrameJob, ImportJob, make_frame, make_imported
 from .dl3dv_page import count_by_light, read_page
 from .dl3dv_release import read_scene
 from .framework import Frame, Preparation, PrepareRequest
-from .posed_preparation import broken_scene, posed_preparation
+from .posed_preparation import posed_preparation
 
 LOGGER = logging.getLogger("mast3r.train")
 
@@ -101,7 +101,7 @@ def _released(raw: Path, depth: Path | None, folder: DL3DVFolder) -> list[Frame]
             released = read_scene(path.parent)
             maps = find_depth(depth, scene, released.poses) if depth is not None else None
         except InputError as error:
-            frames.append(broken_scene(scene, folder.root / scene, error.message))
+            frames.append(Frame.broken(scene, error.message))
             continue
         if maps is not None and len(maps) < len(released.photos):
             lacking = len(released.photos) - len(maps)

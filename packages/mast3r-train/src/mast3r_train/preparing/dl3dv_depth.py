@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Float
 
 from mast3r_model import InputError
+from mast3r_train.datasets.colmap_depth import read_colmap_map
 
-from .colmap_depth import import_pycolmap, read_depth_map
+from .colmap_depth import import_pycolmap
 from .pose_alignment import align_poses
 
 MOST_SPREAD = 0.1
@@ -42,7 +43,7 @@ class FrameDepth:
         Raises:
             SampleError: the map is missing or broken.
         """
-        stored = read_depth_map(self.path)
+        stored = read_colmap_map(self.path)
         to_stored = self.intrinsics @ np.linalg.inv(K)
         columns = np.rint(to_stored[0, 0] * np.arange(size_wh[0]) + to_stored[0, 2]).astype(np.int64)
         rows = np.rint(to_stored[1, 1] * np.arange(size_wh[1]) + to_stored[1, 2]).astype(np.int64)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mast3r_model import InputError
 from mast3r_train.datasets.dl3dv_labels import COLUMNS, SceneLabels
+from mast3r_train.datasets.files import load_text
 
 HASH = re.compile(r"[0-9a-f]{64}")
 _SUBSET = re.compile(r"\d{1,2}K")
@@ -27,12 +28,7 @@ def read_page(path: Path) -> list[SceneLabels]:
     Raises:
         InputError: the file cannot be read, has no such row, or a row's words are not labels; it is named.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no text file") from error
+    text = load_text(path)
     heading: Sequence[str] | None = None
     labels: dict[str, SceneLabels] = {}
     for cells in _rows(text):

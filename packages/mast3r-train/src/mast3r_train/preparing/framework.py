@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from mast3r_model import InputError, Mast3rError
+from mast3r_model import InputError, Mast3rError, OutputError
 
 LOGGER = logging.getLogger("mast3r.train")
 
@@ -48,11 +49,23 @@ class Frame:
         name: what messages call it.
         marker: the file that is written last; the frame is finished when it exists.
         job: what `Preparation.make` gets; must be picklable.
+        problem: why it cannot be made, if that is known before; it is not tried then.
     """
 
     name: str
     marker: Path
     job: Any
+    problem: str = ""
+
+    @classmethod
+    def broken(cls, name: str, problem: str) -> Frame:
+        """One that cannot be made, or one for all frames of a scene whose list of cameras cannot be used.
+
+        Args:
+            name: of the frame or the scene.
+            problem: names the file and what is wrong.
+        """
+        return cls(name, Path(), None, problem)
 
 
 @dataclass(frozen=True)
@@ -109,21 +122,24 @@ def run_preparation(
         track: wraps the iteration over finished frames for a progress display; gets their number too.
 
     Raises:
-        Mast3rError: a worker process died, or a list cannot be written.
+        InputError: a worker process died.
+        OutputError: a file cannot be written; what is finished is kept.
     """
-    waiting = [frame for frame in preparation.frames if not frame.marker.exists()]
+    broken = [frame for frame in preparation.frames if frame.problem]
+    waiting = [frame for frame in preparation.frames if not frame.problem and not frame.marker.exists()]
     results: Iterable[str | None] = _results(preparation.make, waiting, workers)
     if track is not None:
         results = track(results, len(waiting))
     failed: dict[str, str] = {}
-    for frame, problem in zip(waiting, results, strict=True):
+    problems = chain((frame.problem for frame in broken), results)
+    for frame, problem in zip([*broken, *waiting], problems, strict=True):
         if problem is not None:
             failed[frame.name] = problem
             LOGGER.warning("%s: %s", frame.name, problem)
     preparation.finish()
     return PrepareReport(
-        made=len(waiting) - len(failed),
-        kept=len(preparation.frames) - len(waiting),
+        made=len(broken) + len(waiting) - len(failed),
+        kept=len(preparation.frames) - len(broken) - len(waiting),
         failed=failed,
         missing=tuple(preparation.missing()),
     )
@@ -156,6 +172,8 @@ class _Guarded:
     def __call__(self, job: Any) -> str | None:
         try:
             self.make(job)
+        except OutputError:
+            raise  # a full disk is no frame's fault, and the next frame would fare no better
         except Mast3rError as error:
             return str(error)
         return None

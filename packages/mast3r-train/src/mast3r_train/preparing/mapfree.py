@@ -24,7 +24,7 @@ from .mapfree_import import ImportJob, import_jobs, make_imported
 from .mapfree_release import read_release_scene
 from .mapfree_stereo import StereoJob, make_stereo, stereo_jobs
 from .pose_alignment import Alignment
-from .posed_preparation import broken_scene, posed_preparation
+from .posed_preparation import posed_preparation
 from .saving import save_copy, save_json
 
 _NO_DEPTH = (
@@ -73,7 +73,7 @@ def plan(request: PrepareRequest) -> Preparation:
                 stereo = stereo_jobs(scene, folder)
                 frames += [Frame(f"{scene.name}/{job.name}", job.marker, job) for job in stereo]
         except InputError as error:
-            frames.append(broken_scene(scene.name, request.out / scene.name, error.message))
+            frames.append(Frame.broken(scene.name, error.message))
 
     def lists() -> None:
         for scene in scenes:

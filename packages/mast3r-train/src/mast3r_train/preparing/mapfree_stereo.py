@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mast3r_model import InputError
+from mast3r_train.datasets.colmap_depth import read_colmap_map
 from mast3r_train.datasets.files import read_rgb
 from mast3r_train.datasets.nianticmapfree import SEQUENCES, NianticMapFreeFolder, split_of
 from mast3r_train.errors import SampleError
 
-from .colmap_depth import PosedPhoto, compute_depth, read_depth_map
+from .colmap_depth import PosedPhoto, compute_depth
 from .mapfree_release import ReleasedFrame, read_release_scene
 from .saving import save_copy, save_json, save_npy, save_npz
 
@@ -77,7 +78,7 @@ def make_stereo(job: StereoJob) -> None:
             continue
         photo, depth, camera = job.target.files(job.raw.name, name)
         save_copy(photo, job.raw / frame.path)
-        save_npy(depth, read_depth_map(source))
+        save_npy(depth, read_colmap_map(source))
         save_npz(camera, intrinsic=frame.intrinsics, pose=frame.cam2world)
     if len(without) == len(job.frames):
         raise SampleError(f"{job.raw}: COLMAP made no depth map of {job.name}")

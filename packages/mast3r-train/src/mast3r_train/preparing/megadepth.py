@@ -19,9 +19,9 @@ from mast3r_train.geometry import rescale
 from .colmap_text import ColmapCamera, ColmapImage, read_colmap_cameras, read_colmap_images
 from .commands import prepare_command
 from .framework import Frame, Preparation, PrepareRequest
-from .published_pairs import copy_list, missing_files, published_list
+from .published_pairs import missing_files, published_list
 from .raw_depth import known_depth, read_hdf5_depth
-from .saving import save_exr, save_jpeg, save_npz
+from .saving import save_copy, save_exr, save_jpeg, save_npz
 
 SIZE_WH = (800, 600)
 """To be covered by landscape photos; portrait ones get it turned. Smaller ones stay as they are."""
@@ -60,7 +60,7 @@ def plan(request: PrepareRequest) -> Preparation:
     return Preparation(
         frames=[Frame(name, _file(job.stem, ".npz"), job) for name, job in zip(names, jobs, strict=True)],
         make=make,
-        finish=lambda: copy_list(path, request.out / PAIR_FILES[0]),
+        finish=lambda: save_copy(request.out / PAIR_FILES[0], path),
         missing=lambda: missing_files(request.out, names, (".jpg", ".exr", ".npz")),
     )
 

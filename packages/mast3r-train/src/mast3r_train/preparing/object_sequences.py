@@ -154,8 +154,3 @@ def missing_files(
 
 def _names_in(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-
-
-def known(depth: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
-    """Depth, 0 where it is not finite or negative."""
-    return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(0))

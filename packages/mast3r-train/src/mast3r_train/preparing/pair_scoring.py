@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from mast3r_model import ConfigError
+from mast3r_train.geometry import scaled_intrinsics
 
 SMALL_WIDTH = 64
 """Pixels: how wide the depth maps are on which pairs are scored."""
@@ -143,11 +144,7 @@ def shrink(
     small_height = max(1, round(height * small_width / width))
     rows = ((np.arange(small_height) + 0.5) * height / small_height).astype(int)
     columns = ((np.arange(small_width) + 0.5) * width / small_width).astype(int)
-    small = np.array(K, dtype=np.float64)
-    small[:2, 2] += 0.5
-    small[0] *= small_width / width
-    small[1] *= small_height / height
-    small[:2, 2] -= 0.5
+    small = scaled_intrinsics(K, (width, height), (small_width, small_height))
     return depth[rows[:, None], columns].astype(np.float32), small
 
 

@@ -1,53 +1,19 @@
-"""What preparations of posed frames share: broken scenes, the pair file, the end check (spec 41, 16)."""
+"""What preparations of posed frames share: the pair file and the end check (spec 41 section 16)."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mast3r_model import InputError
 from mast3r_train.datasets.posed_frames import PosedFolder
-from mast3r_train.errors import SampleError
 
 from .framework import Frame, Preparation, PrepareRequest
 from .pair_making import make_pair_file, missing_files, settings_of
 
 LOGGER = logging.getLogger("mast3r.train")
-
-
-@dataclass(frozen=True)
-class BrokenScene:
-    """The job of a scene whose list of cameras cannot be used: fails, the others go on.
-
-    Attributes:
-        problem: names the file and what is wrong.
-    """
-
-    problem: str
-
-
-def broken_scene(scene: str, out: Path, problem: str) -> Frame:
-    """A frame that stands for all frames of a scene that cannot be made.
-
-    Args:
-        scene: its name.
-        out: the scene's folder to write.
-        problem: names the file and what is wrong.
-    """
-    return Frame(scene, out / "never_written", BrokenScene(problem))
-
-
-@dataclass(frozen=True)
-class _Make:
-    make: Callable[[Any], None]
-
-    def __call__(self, job: Any) -> None:
-        if isinstance(job, BrokenScene):
-            raise SampleError(job.problem)
-        self.make(job)
 
 
 def posed_preparation(
@@ -67,7 +33,7 @@ def posed_preparation(
         dataset: its name in expressions.
         folder: that the loader will read.
         pairs_file: the name that it will read.
-        frames: to make; perhaps some of `broken_scene`.
+        frames: to make.
         make: makes one of them.
         request: what the user asks for.
         lists: writes what pair making and the loader need besides.
@@ -92,7 +58,7 @@ def posed_preparation(
         yield from missing()
         yield from missing_files(folder, path)
 
-    return Preparation(frames, _Make(make), finish, check)
+    return Preparation(frames, make, finish, check)
 
 
 def _make_pairs(folder: PosedFolder, path: Path, workers: int) -> None:

@@ -1,11 +1,11 @@
-"""Published pair lists: finding them, copying them to where the loader reads, checking what they name."""
+"""Published pair lists: finding them, checking what they name."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from mast3r_model import InputError, atomic_write
+from mast3r_model import InputError
 
 from .framework import PrepareRequest
 
@@ -25,21 +25,6 @@ def published_list(request: PrepareRequest, names: Sequence[str]) -> Path:
         if (given / name).is_file():
             return given / name
     raise InputError(f"--pairs {given} is neither a file nor a folder with {' or '.join(names)}")
-
-
-def copy_list(source: Path, target: Path) -> None:
-    """Copy a pair list.
-
-    Raises:
-        InputError: it cannot be read.
-        OutputError: it cannot be written.
-    """
-    try:
-        content = source.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {source}: {error.strerror or error}") from error
-    with atomic_write(target) as temporary:
-        temporary.write_bytes(content)
 
 
 def missing_files(out: Path, stems: Iterable[str], suffixes: Sequence[str]) -> Iterator[str]:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from mast3r_model import InputError
-from mast3r_train.datasets.files import load_json, load_npz
+from mast3r_train.datasets.files import check_indices, load_json, load_npz
 from mast3r_train.datasets.scene_metadata import FILE_NAME
 
 from .saving import save_json, save_npz
@@ -73,8 +73,7 @@ def read_selection(path: Path) -> Selection:
     names, pairs = [str(name) for name in stored["selection"]], stored["pairs"]
     if pairs.ndim != 2 or pairs.shape[1] < 2:
         raise InputError(f"{path}: pairs has the shape {pairs.shape}, expected (number of pairs, 2 or more)")
-    if len(pairs) and not 0 <= pairs[:, :2].min() <= pairs[:, :2].max() < len(names):
-        raise InputError(f"{path}: pairs has indices outside of 0 to {len(names) - 1}")
+    check_indices(pairs[:, :2].astype(np.int64), len(names), f"{path}: pairs")
     return Selection(names, pairs.astype(np.float64))
 
 

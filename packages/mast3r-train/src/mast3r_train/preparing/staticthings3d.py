@@ -21,9 +21,9 @@ from mast3r_train.geometry import rescale
 
 from .commands import prepare_command
 from .framework import Frame, Preparation, PrepareRequest
-from .published_pairs import copy_list, missing_files, published_list
+from .published_pairs import missing_files, published_list
 from .raw_depth import known_depth, read_float3
-from .saving import save_exr, save_jpeg, save_npz
+from .saving import save_copy, save_exr, save_jpeg, save_npz
 
 SIZE_WH = (512, 384)
 """To be covered."""
@@ -69,7 +69,7 @@ def plan(request: PrepareRequest) -> Preparation:
     return Preparation(
         frames=[Frame(job.name, job.file(".npz"), job) for job in jobs],
         make=make,
-        finish=lambda: copy_list(path, request.out / PAIR_FILE),
+        finish=lambda: save_copy(request.out / PAIR_FILE, path),
         missing=lambda: missing_files(request.out, _stems(pairs), SUFFIXES),
     )
 

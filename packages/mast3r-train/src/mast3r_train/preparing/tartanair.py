@@ -16,7 +16,7 @@ from mast3r_train.errors import SampleError
 
 from .commands import prepare_command
 from .framework import Frame, Preparation, PrepareRequest
-from .posed_preparation import broken_scene, posed_preparation
+from .posed_preparation import posed_preparation
 from .saving import save_copy, save_npy, save_npz
 
 SIZE_WH = (640, 480)
@@ -72,7 +72,7 @@ def plan(request: PrepareRequest) -> Preparation:
             poses = _poses(path)
             frames += [_frame(folder, path.parent, scene, name, poses, path) for name in _names(path.parent)]
         except InputError as error:
-            frames.append(broken_scene(scene, request.out / scene, error.message))
+            frames.append(Frame.broken(scene, error.message))
     return posed_preparation("TartanAir", folder, TartanAir.pairs_file, frames, make, request)
 
 

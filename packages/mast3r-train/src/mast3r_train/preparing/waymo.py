@@ -22,8 +22,8 @@ from mast3r_train.geometry import rescale
 
 from .commands import prepare_command
 from .framework import Frame, Preparation, PrepareRequest
-from .published_pairs import copy_list, missing_files, published_list
-from .saving import save_exr, save_jpeg, save_npz
+from .published_pairs import missing_files, published_list
+from .saving import save_copy, save_exr, save_jpeg, save_npz
 from .tfrecords import RecordSpan, index_records, read_record
 from .waymo_lidar import LidarPoints, lidar_points, matrix_of, transform
 from .waymo_messages import decode
@@ -38,15 +38,13 @@ OPENCV_FROM_WAYMO = np.array([[0.0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 
 
 @dataclass(frozen=True)
 class _Job:
-    """One record of a file, the five images of a moment; or a file that cannot be read, and why."""
+    """One record of a file, the five images of a moment."""
 
-    span: RecordSpan | None
+    span: RecordSpan
     out: Path
-    problem: str = ""
 
     def stem(self, camera: int) -> Path:
         """Files of an image, without their suffix."""
-        assert self.span is not None
         return self.out / f"{self.span.number:05d}_{camera}"
 
 
@@ -77,7 +75,7 @@ def plan(request: PrepareRequest) -> Preparation:
         try:
             jobs = [_Job(span, out) for span in index_records(path)]
         except InputError as error:
-            frames.append(Frame(path.name, out / "never written", _Job(None, out, error.message)))
+            frames.append(Frame.broken(path.name, error.message))
             continue
         for number, job in enumerate(jobs):
             marker = _file(job.stem(CAMERAS[-1]), ".npz")
@@ -87,7 +85,7 @@ def plan(request: PrepareRequest) -> Preparation:
         stems = (f"{scenes[scene]}/{frame_names[frame]}" for scene, *both in pairs.tolist() for frame in both)
         return missing_files(request.out, stems, SUFFIXES)
 
-    return Preparation(frames, make, lambda: copy_list(pair_list, request.out / PAIRS_FILE), missing)
+    return Preparation(frames, make, lambda: save_copy(request.out / PAIRS_FILE, pair_list), missing)
 
 
 def make(job: _Job) -> None:
@@ -96,8 +94,6 @@ def make(job: _Job) -> None:
     Raises:
         InputError: the file is damaged, or something is missing in it.
     """
-    if job.span is None:
-        raise InputError(job.problem)
     where = f"{job.span.path}, frame {job.span.number}"
     frame = decode("Frame", read_record(job.span), where)
     images = {image.name: image for image in frame.images}

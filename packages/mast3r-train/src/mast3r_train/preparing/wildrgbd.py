@@ -18,7 +18,6 @@ from mast3r_train.datasets.files import (
     read_png16,
     read_rgb,
 )
-from mast3r_train.errors import SampleError
 from mast3r_train.geometry import crop
 
 from .commands import prepare_command
@@ -85,7 +84,7 @@ def plan(request: PrepareRequest) -> Preparation:
                 try:
                     of_scene = _jobs(request.raw / category / scene, folder)
                 except InputError as error:
-                    broken.append(Frame(f"{category}/{scene}", folder / _NEVER_THERE, error.message))
+                    broken.append(Frame.broken(f"{category}/{scene}", error.message))
                     continue
                 for job in of_scene:
                     marker = job.files[-1]
@@ -100,18 +99,12 @@ def plan(request: PrepareRequest) -> Preparation:
     )
 
 
-_NEVER_THERE = "scene.broken"
-"""Marker of a scene whose cameras cannot be read."""
-
-
-def make(job: _Job | str) -> None:
-    """Make one frame; of a broken scene, say what is wrong.
+def make(job: _Job) -> None:
+    """Make one frame.
 
     Raises:
         SampleError: a raw file is missing or broken.
     """
-    if isinstance(job, str):
-        raise SampleError(job)
     name = f"{job.number:05d}.png"
     image = job.raw / "rgb" / name
     view = ObjectView(
