@@ -96,6 +96,13 @@ def test_best_on_one_of_two_test_sets(toys: ModuleType, toy_settings: Settings, 
     assert f'"2 @ ToyPairs_loss_med": {best["best_so_far"]}' in log
 
 
+def test_python_starts_no_processes_and_says_so(toy_settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nproc_per_node is 2, but only the command starts") as caught:
+        train(toy_settings(tmp_path, nproc_per_node="2"))
+    assert "torchrun" in str(caught.value.hint)
+    assert train(toy_settings(tmp_path, nproc_per_node="1", dry_run=True)).pairs_seen == 2
+
+
 def test_an_epoch_without_a_whole_batch_is_refused(toy_settings: Settings, tmp_path: Path) -> None:
     with pytest.raises((ConfigError, InputError), match="not enough for one batch of 9"):
         train(toy_settings(tmp_path, batch_size=9))

@@ -40,6 +40,7 @@ from mast3r_train.loop.epoch import EpochPosition, ProgressReport
 from mast3r_train.loop.failures import dead_workers_told
 from mast3r_train.loop.finetuning import prepare_model
 from mast3r_train.loop.interruption import StopRequest
+from mast3r_train.loop.launching import process_count
 from mast3r_train.loop.learner import Learner, batch_loss
 from mast3r_train.loop.loading import PairLoader
 from mast3r_train.loop.logs import RunLog
@@ -91,6 +92,11 @@ def train(
         Mast3rError: an expression cannot be built, a file cannot be read or written.
         NotFiniteError: the loss became NaN or infinite; the evidence is in the output folder.
     """
+    if process_count(config.nproc_per_node) > 1:
+        raise ConfigError(
+            f"nproc_per_node is {config.nproc_per_node}, but only the command starts processes",
+            hint="mast3r train --nproc-per-node N; or start this program by torchrun",
+        )
     stop = stop or StopRequest.after_minutes(config.max_minutes)
     with cpu_threads(config.threads), joined_ranks(config.device) as ranks, dead_workers_told(ranks):
         if not config.dry_run:
