@@ -10,15 +10,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from mast3r_model import CheckpointError, UnsafeCheckpointError
-from mast3r_train import TrainConfig, train
+from mast3r_model import CheckpointError, UnsafeCheckpointError, hookimpl
+from mast3r_model.plugins import temporary_plugin
+from mast3r_train import PairDataset, TrainConfig, train
 from mast3r_train.loop.checkpointing import (
     checkpoint_path,
     random_states,
@@ -129,6 +131,57 @@ def test_going_on_at_an_epochs_end(toys: ModuleType, uninterrupted: Path, tmp_pa
     checkpoint_path(whole, "1").rename(checkpoint_path(part, "last"))
     assert train(settings(toys, part)).completed
     assert_same_end(part, uninterrupted)
+
+
+class NoisyWall(PairDataset):
+    """Two photos of a wall two metres away, made of noise that the sample's generator draws."""
+
+    is_metric_scale = True
+
+    def __len__(self) -> int:
+        return 8
+
+    def _get_views(self, index: int, resolution: Any, rng: np.random.Generator) -> list[dict[str, Any]]:
+        wall = rng.integers(0, 256, (60, 90, 3), dtype=np.uint8)
+        views = []
+        for number in range(2):
+            image, depth, intrinsics = self._crop_resize_if_necessary(
+                Image.fromarray(wall[:, 10 * number : 10 * number + 80]),
+                np.full((60, 80), 2.0, dtype=np.float32),
+                np.array([[80.0, 0, 39.5], [0, 80.0, 29.5], [0, 0, 1]]),
+                resolution,
+                rng,
+            )
+            cam2world = np.eye(4, dtype=np.float32)
+            cam2world[0, 3] = 10 * number * 2 / 80
+            views.append(
+                {
+                    "img": image, "depthmap": depth, "camera_pose": cam2world, "camera_intrinsics": intrinsics,
+                    "dataset": "NoisyWall", "label": "wall", "instance": f"{index}_{number}",
+                }
+            )  # fmt: skip
+        return views
+
+
+def test_a_dataset_with_a_seed_goes_on_exactly(toys: ModuleType, tmp_path: Path) -> None:
+    """Spec 40 section 13: augmentations and correspondences too."""
+    wall = (
+        "NoisyWall(resolution=(48, 32), n_corres=16, nneg=0.25, aug_crop='auto', aug_swap=True, "
+        "transform=ImgNorm, seed=3)"
+    )
+    plugin = SimpleNamespace(
+        mast3r_datasets=hookimpl(lambda: {"NoisyWall": NoisyWall}, specname="mast3r_datasets")
+    )
+    with temporary_plugin(plugin, "noisy-wall"):
+        whole, parts = (
+            settings(toys, tmp_path / name, train_dataset=wall, test_dataset="[None]", keep_freq=1)
+            for name in ("whole", "parts")
+        )
+        assert train(whole).completed
+        (tmp_path / "parts").mkdir()
+        checkpoint_path(tmp_path / "whole", "1").rename(checkpoint_path(tmp_path / "parts", "last"))
+        assert train(parts).completed
+    assert_same_end(tmp_path / "parts", tmp_path / "whole")
 
 
 def test_killed_in_the_middle_of_an_epoch(toys: ModuleType, uninterrupted: Path, tmp_path: Path) -> None:
