@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mast3r_model import InputError, OutputError
-from mast3r_model.cli import run
+from mast3r_model import InputError, OutputError, registry
+from mast3r_model.cli import option, root, run
 from mast3r_train.errors import SampleError
 from mast3r_train.preparing import Frame, Preparation, PrepareRequest, prepare_command, run_preparation
 
@@ -95,8 +95,6 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         frames = [Frame("a", request.out / "a", Note(request.out / "a", text))]
         return Preparation(frames, make, lambda: None, lambda: ())
 
-    from mast3r_model.cli import option
-
     command = prepare_command("toys", plan, help="Toys.", options=(option("--text", default="made"),))
     words = ["--raw", str(raw), "--out", str(out)]
     assert run(command, [*words, "--text", "nothing"]) == 1
@@ -108,3 +106,42 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "0 frames made, 1 were there" in capsys.readouterr().out
     assert run(command, words[:2]) == 2
     assert run(command, [*words, "--pairs", "x"]) == 2
+
+
+def preparations() -> list[str]:
+    return [name for name in registry("preprocessors").names() if not name.startswith("sky-")]
+
+
+@pytest.mark.parametrize("name", preparations())
+def test_what_a_command_says_of_itself(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line in the list that is not cut off; what `--raw` is; an example whose words are understood."""
+    command = registry("preprocessors")[name]
+    assert command.help == command.get_short_help_str(70)
+    raw = next(parameter for parameter in command.params if parameter.name == "raw")
+    assert raw.help.startswith(("Folder ", "Folder `"))
+    assert raw.help != "Folder of the public release."
+    (example,) = command.examples
+    monkeypatch.chdir(tmp_path)
+    for folder in ("RAW", "PAIRS", "DEPTH", "RUNS"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "PAGE").write_text("no labels")
+    assert run(root(), example.split()[1:]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert "RAW" in error or "PAIRS" in error or "PAGE" in error
+    assert not (tmp_path / "data").exists()
+
+
+def test_nothing_is_written_where_files_come_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("raw", "depth"):
+        (tmp_path / folder).mkdir()
+    for out, place in (("raw", "the raw folder"), ("raw/out", "the raw folder"), ("depth/out", "depth")):
+        words = ["--raw", "raw", "--import", "depth", "--out", out]
+        assert run(registry("preprocessors")["dl3dv"], words) == 1
+        assert f"--out {out} lies in {place}, which is never written to" in capsys.readouterr().err
+    assert not (tmp_path / "raw/out").exists()

@@ -200,6 +200,7 @@ def intrinsic_matrices(rows: Float[np.ndarray, "m 6"]) -> Float[np.ndarray, "m 3
 prepare = prepare_command(
     "arkitscenes",
     plan,
-    help="From Apple's `raw` dataset: lowres_depth, vga_wide, vga_wide_intrinsics, lowres_wide.traj.",
+    help="ARKitScenes, its `raw` assets, to the folder of ARKitScenes.",
+    raw="Folder `raw` of Apple's download script, with Training and Validation.",
     pairs="Folder of the unpacked arkitscenes_pairs.zip.",
 )

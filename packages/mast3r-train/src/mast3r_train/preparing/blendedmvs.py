@@ -126,6 +126,7 @@ def _stems(sequences: np.ndarray, images: np.ndarray) -> Iterable[str]:
 prepare = prepare_command(
     "blendedmvs",
     plan,
-    help="BlendedMVS, BlendedMVS+ and BlendedMVS++ (low resolution) to the folder of BlendedMVS.",
+    help="BlendedMVS, + and ++, low resolution, to the folder of BlendedMVS.",
+    raw="Folder in which all parts of the low-resolution release are unzipped.",
     pairs="The published blendedmvs_pairs.npy.",
 )

@@ -204,7 +204,8 @@ def _annotations(
 prepare = prepare_command(
     "co3d",
     plan,
-    help="CO3Dv2, all archives unzipped into one folder, to the folder of Co3d.",
+    help="CO3Dv2, its archives unzipped, to the folder of Co3d.",
+    raw="Folder in which all of CO3Dv2's archives are unzipped.",
     options=(
         option(
             "--category",

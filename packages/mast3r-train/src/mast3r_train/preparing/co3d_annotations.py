@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import zlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,5 +192,5 @@ def _read_jgz(path: Path, object_hook: Callable[[dict[str, Any]], Any] | None = 
         return json.loads(content, object_hook=object_hook)
     except FileNotFoundError as error:
         raise missing_layout("Co3d", path.parent, path.name, _ARCHIVES_HINT) from error
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, zlib.error, ValueError) as error:
         raise InputError(f"{path} cannot be read: {error}", hint="unzip its archive again") from error

@@ -21,7 +21,14 @@ NAMED_AT_MOST = 10
 
 
 def prepare_command(
-    name: str, plan: Plan, *, help: str, pairs: str | None = None, options: Sequence[Decorator] = ()
+    name: str,
+    plan: Plan,
+    *,
+    help: str,
+    raw: str = "Folder of the public release.",
+    pairs: str | None = None,
+    options: Sequence[Decorator] = (),
+    example: str = "",
 ) -> Command:
     """The command that prepares one dataset.
 
@@ -30,9 +37,11 @@ def prepare_command(
         plan: makes the plan; raises `InputError` if the raw folder is not laid out as expected, with the
             file that was looked for.
         help: one sentence: from which release to which folder.
+        raw: what ``--raw`` is for this dataset, one sentence.
         pairs: what ``--pairs`` is for this dataset; None: it has no such option.
         options: further options, each made by `mast3r_model.cli.option`; their values are in
             `PrepareRequest.options`.
+        example: words that the example needs besides.
     """
 
     def run(context: CommandContext, raw: Path, out: Path, workers: int, **more: Any) -> None:
@@ -48,7 +57,7 @@ def prepare_command(
 
     folder = click.Path(exists=True, file_okay=False, path_type=Path)
     decorators: list[Decorator] = [
-        option("--raw", type=folder, required=True, section="Data", help="Folder of the public release."),
+        option("--raw", type=folder, required=True, section="Data", help=raw),
         option(
             "--out",
             type=click.Path(file_okay=False, path_type=Path),
@@ -73,14 +82,16 @@ def prepare_command(
     for decorator in reversed([*decorators, *options]):
         function = decorator(function)
     with_pairs = " --pairs PAIRS" if pairs is not None else ""
-    example = f"mast3r data prepare {name} --raw RAW{with_pairs} --out data/{name}_processed --workers 8"
-    return command(name, examples=(example,), help=help)(function)
+    words = f"mast3r data prepare {name} --raw RAW{with_pairs} --out data/{name}_processed --workers 8"
+    return command(name, examples=(f"{words} {example}".rstrip(),), help=help)(function)
 
 
 def _check_folders(request: PrepareRequest) -> None:
-    raw, out = request.raw.resolve(), request.out.resolve()
-    if out == raw or raw in out.parents:
-        raise InputError(f"--out {request.out} lies in the raw folder, which is never written to")
+    out = request.out.resolve()
+    for source in (request.raw, *request.options.values()):
+        if isinstance(source, Path) and (out == source.resolve() or source.resolve() in out.parents):
+            what = "the raw folder" if source == request.raw else f"{source}"
+            raise InputError(f"--out {request.out} lies in {what}, which is never written to")
 
 
 def _say(context: CommandContext, report: PrepareReport, out: Path) -> None:

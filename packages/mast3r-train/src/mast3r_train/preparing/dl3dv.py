@@ -136,7 +136,9 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 prepare = prepare_command(
     "dl3dv",
     plan,
-    help="DL3DV-10K, with depth from COLMAP or from elsewhere, to the folder of DL3DV.",
+    help="DL3DV-10K, with depth from elsewhere, to the folder of DL3DV.",
+    raw="Folder in which the subsets 1K to 11K are unzipped.",
+    example="--depth RUNS --labels PAGE",
     options=(
         option(
             "--depth",

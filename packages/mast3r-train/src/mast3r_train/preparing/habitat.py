@@ -233,7 +233,8 @@ def _sizes(text: str | None) -> tuple[int, ...]:
 prepare = prepare_command(
     "habitat",
     plan,
-    help="Habitat-Sim's scenes, rendered at the published views, to the folder of Habitat512.",
+    help="Habitat-Sim's scenes, rendered, to the folder of Habitat512.",
+    raw="Folder that holds scene_datasets with hm3d, gibson and the other scenes.",
     pairs="The unpacked folder 5views_v1_512x512_metadata.",
     options=(
         option(

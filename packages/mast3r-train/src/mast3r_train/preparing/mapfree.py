@@ -109,7 +109,9 @@ def _report(alignment: Alignment) -> dict[str, float]:
 prepare = prepare_command(
     "mapfree",
     plan,
-    help="Map-free Relocalization, with depth from elsewhere or computed, to the folder of NianticMapFree.",
+    help="Map-free, with depth from elsewhere, to the folder of NianticMapFree.",
+    raw="Folder in which train.zip and val.zip are unzipped.",
+    example="--import DEPTH",
     options=(
         option(
             "import_from",

@@ -139,6 +139,7 @@ def _file(stem: Path, suffix: str) -> Path:
 prepare = prepare_command(
     "megadepth",
     plan,
-    help="MegaDepth v1 and MegaDepth v1 SfM, below one folder, to the folder of MegaDepth.",
+    help="MegaDepth v1 and its SfM models to the folder of MegaDepth.",
+    raw="Folder with <scene>/dense<k> of MegaDepth v1 and <scene>/sparse of its SfM models.",
     pairs="The published megadepth_pairs.npz.",
 )

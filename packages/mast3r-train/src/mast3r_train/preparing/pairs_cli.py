@@ -26,7 +26,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, text: str | Non
     "pairs",
     examples=(
         "mast3r data pairs TartanAir --root data/tartanair_processed --workers 8",
-        "mast3r data pairs DL3DV --root data/dl3dv_processed --strides 1,2,4 --max_pairs 100000",
+        "mast3r data pairs DL3DV --root data/dl3dv_processed --strides 1,2,4 --max-pairs 100_000",
     ),
 )
 @argument("name", help="The dataset, as in expressions: TartanAir, DL3DV, ...")
@@ -66,13 +66,13 @@ def _numbers(context: click.Context, parameter: click.Parameter, text: str | Non
     help="Random pairs per frame to look at besides; default: the dataset's own.",
 )
 @option(
-    "--min_overlap",
+    "--min-overlap",
     type=click.FloatRange(0, 1),
     section="Pairs",
     help="Least overlap; default: the dataset's own, mostly 0.1.",
 )
 @option(
-    "--max_overlap",
+    "--max-overlap",
     type=click.FloatRange(0, 1),
     section="Pairs",
     help="Most overlap; default: the dataset's own, mostly 0.95.",
@@ -81,7 +81,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, text: str | Non
     "--partners", type=click.IntRange(min=1), default=10, section="Pairs", help="Most pairs of one image."
 )
 @option(
-    "--max_pairs", type=click.IntRange(min=1), section="Pairs", help="Most pairs in all; drawn by weight."
+    "--max-pairs", type=click.IntRange(min=1), section="Pairs", help="Most pairs in all; drawn by weight."
 )
 @option("--seed", type=click.IntRange(min=0), default=777, section="Pairs", help="Of the draws.")
 def pairs_command(

@@ -212,11 +212,12 @@ def _files(folder: Path, scene: str, name: str) -> tuple[Path, Path]:
 prepare = prepare_command(
     "scannetpp",
     plan,
-    help="From the release of ScanNet++: photos and masks of DSLR and iPhone, COLMAP models, meshes.",
+    help="ScanNet++, photos, models and meshes, to the folder of ScanNetpp.",
+    raw="Folder that holds `data`: DSLR and iPhone photos, their masks and COLMAP models, meshes.",
     pairs="Folder of the unpacked scannetpp_pairs.zip, or scannetpp_v2_pairs.zip for version 2.",
     options=(
         option(
-            "--target_resolution",
+            "--target-resolution",
             type=click.IntRange(min=32),
             default=WIDTH,
             section="Data",

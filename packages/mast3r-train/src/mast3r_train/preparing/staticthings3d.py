@@ -131,6 +131,7 @@ def _stems(pairs: np.ndarray) -> Iterable[str]:
 prepare = prepare_command(
     "staticthings3d",
     plan,
-    help="StaticThings3D to the folder of StaticThings3D.",
+    help="StaticThings3D, robustmvd's download, to the folder of the same name.",
+    raw="Folder with depths, frames_cleanpass, frames_finalpass, intrinsics and poses.",
     pairs="The published staticthings_pairs.npy.",
 )

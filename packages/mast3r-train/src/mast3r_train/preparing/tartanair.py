@@ -124,5 +124,6 @@ def _frame(folder: TartanAirFolder, raw: Path, scene: str, name: str, poses: np.
 prepare = prepare_command(
     "tartanair",
     plan,
-    help="TartanAir (v1), left images, depth and poses unzipped into one folder, to that of the loader.",
+    help="TartanAir v1, left images, to the folder of TartanAir.",
+    raw="Folder in which the archives image_left and depth_left are unzipped.",
 )

@@ -150,10 +150,11 @@ def _camera(job: _Job, camera: int) -> tuple[Float[np.ndarray, "3 3"], Float[np.
 prepare = prepare_command(
     "unrealstereo4k",
     plan,
-    help="UnrealStereo4K, full size or reduced, scenes unzipped into one folder, to that of the loader.",
+    help="UnrealStereo4K, full size or reduced, to the folder of the same name.",
+    raw="Folder in which the scenes are unzipped: 00000/{Image,Disp,Extrinsics}{0,1}.",
     options=(
         option(
-            "--out_of_domain",
+            "--out-of-domain",
             is_flag=True,
             section="Data",
             help="Also scene 00008, which the release keeps for tests.",

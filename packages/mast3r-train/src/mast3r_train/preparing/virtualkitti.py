@@ -72,5 +72,6 @@ def make(job: _Job) -> None:
 prepare = prepare_command(
     "virtualkitti",
     plan,
-    help="Virtual KITTI 2, archives rgb, depth and textgt unpacked into one folder, to that of the loader.",
+    help="Virtual KITTI 2 to the folder of VirtualKitti.",
+    raw="Folder in which the archives rgb, depth and textgt are unpacked.",
 )

@@ -161,6 +161,7 @@ def _file(stem: Path, suffix: str) -> Path:
 prepare = prepare_command(
     "waymo",
     plan,
-    help="From the tfrecord files of Waymo Open Dataset, Perception 1.4.2; TensorFlow is not needed.",
+    help="Waymo Perception 1.4.2, without TensorFlow, to the folder of Waymo.",
+    raw="Folder of the tfrecord files, or the one above `training`.",
     pairs="The published waymo_pairs.npz.",
 )

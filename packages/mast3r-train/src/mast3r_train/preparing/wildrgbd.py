@@ -186,5 +186,6 @@ def _jobs(raw: Path, out: Path) -> list[_Job]:
 prepare = prepare_command(
     "wildrgbd",
     plan,
-    help="WildRGB-D, the categories' archives unzipped into one folder, to the folder of WildRgbd.",
+    help="WildRGB-D, its archives unzipped, to the folder of WildRgbd.",
+    raw="Folder in which the categories' archives are unzipped.",
 )
