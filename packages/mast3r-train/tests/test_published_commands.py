@@ -120,7 +120,8 @@ def test_every_dataset_gives_views(name: str, place: Path, monkeypatch: pytest.M
         assert_conforms(dataset, samples=2)
 
 
-@pytest.mark.parametrize("name", ["demo", pytest.param("full", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
 def test_steps_are_taken(name: str, place: Path) -> None:
     words = options(COMMANDS[name])
     text = words["--train_dataset"]
