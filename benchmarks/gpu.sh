@@ -26,4 +26,5 @@ run build-curope 180 "$python" -m curope.build --arch native
 run tests-gpu 240 "$python" -m pytest -q -m gpu packages
 run curope 90 "$python" benchmarks/curope_rope2d.py
 run stages 150 "$python" benchmarks/stages.py --device cuda --pairs 8
+run matching-loss 60 "$python" benchmarks/matching_loss.py --device cuda
 run dense-matching 60 "$python" benchmarks/dense_matching.py --device cuda --precisions fp32 bf16

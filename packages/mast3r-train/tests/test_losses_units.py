@@ -219,6 +219,25 @@ def test_infonce_by_rows_needs_less_than_one_matrix_of_similarities(
     assert peaks[1] < matrix / 2  # forward and backward
 
 
+@pytest.mark.gpu
+def test_infonce_of_the_published_size_on_a_gpu() -> None:
+    inputs = [
+        torch.nn.functional.normalize(torch.randn(8, 8192, 24, device="cuda"), dim=-1) for _ in range(2)
+    ]
+    results = []
+    for images in (slice(0, 1), slice(None)):  # one image is computed at once, eight are in parts
+        desc1, desc2 = (tensor[images].clone().requires_grad_() for tensor in inputs)
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        losses = InfoNCE(mode="proper", temperature=0.05, reduction="none")(desc1, desc2)
+        losses.sum().backward()
+        results.append((losses[:8192], desc1.grad, torch.cuda.max_memory_allocated() - before))
+    (one, one_gradient, _), (all_of_it, gradient, memory) = results
+    assert memory < 2**30  # all at once: six times as much
+    assert_close(all_of_it, one, rtol=1e-4, atol=1e-4)
+    assert_close(gradient[:1], one_gradient, rtol=1e-3, atol=1e-4)
+
+
 class LiveEntries(TorchDispatchMode):
     """Counts the entries of the tensors made inside the block that are alive at the same time."""
 
