@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 
 from mast3r_model import InputError, Mast3rError
+from mast3r_model.cli import run
+from mast3r_train.data_cli import check_command
 from mast3r_train.errors import SampleError
 from mast3r_train.loop.building import build_dataset
 
@@ -207,3 +210,27 @@ def test_lists_without_pairs(data: Path, tmp_path: Path) -> None:
         (root / INDICES[name]).write_text(content)
         with pytest.raises(InputError, match=f"^{name}: .* has no pairs of split='train'$"):
             make(name, tmp_path)
+
+
+def test_what_data_check_says(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 0 for a sound dataset, 3 if some samples cannot be made, 1 if none can."""
+    root = folder_of("TartanAir", data)
+    text = f"TartanAir(ROOT={str(root)!r}, resolution=(64, 48), n_corres=16)"
+    assert run(check_command, [text, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["result"] == {"length": 2, "checked": 2, "problems": [], "unreadable": []}
+    photos = sorted(root.rglob("*_rgb.png"))
+    hidden = [photo.rename(photo.with_suffix(".hidden")) for photo in photos[:1]]
+    assert run(check_command, [text]) == 3
+    said = capsys.readouterr()
+    assert f"cannot be read: {photos[0]} does not exist" in said.out
+    assert "1 of the samples looked at cannot be made" in said.err
+    hidden.append(photos[1].rename(photos[1].with_suffix(".hidden")))
+    assert run(check_command, [text.replace("(64, 48)", "[(64, 48), (64, 32)]")]) == 1
+    said = capsys.readouterr()
+    # One line, however many samples lack the file.
+    assert f"cannot be read: {photos[1]} does not exist (2 samples)" in said.out
+    assert said.err.startswith("error: no sample could be made")
+    for path in hidden:
+        path.rename(path.with_suffix(".png"))
+    assert run(check_command, [text]) == 0

@@ -305,6 +305,37 @@ class Rooted(PairDataset):
         return []
 
 
+class Labelled(StoredPair):
+    """Every pixel carries a label of 64 bits: of its own depth."""
+
+    def _get_views(self, *arguments: Any) -> list[dict[str, Any]]:
+        views = super()._get_views(*arguments)
+        for view in views:
+            view["track_labels"] = label_of(view["depthmap"])
+        return views
+
+
+def label_of(depth: np.ndarray) -> np.ndarray:
+    return np.where(depth > 0, 2**40 + (depth * 100).astype(np.uint64), 0).astype(np.uint64)
+
+
+@pytest.mark.parametrize("scene", ["land", "port"])
+@pytest.mark.parametrize("options", [{}, {"aug_crop": 8}, {"aug_crop": 8, "aug_rot90": "diff"}])
+def test_labels_of_tracks_stay_on_their_pixels(
+    recorded: ViewGoldens, scene: str, options: dict[str, Any]
+) -> None:
+    dataset = Labelled(recorded, scene, resolution=(80, 56), cropped_by_loader=True, seed=3, **options)
+    for view in dataset[0]:
+        labels, depth = view["track_labels"], view["depthmap"]
+        assert (labels.dtype, labels.shape) == (np.uint64, depth.shape)
+        assert np.array_equal(labels == 0, depth <= 0)
+        # A virtual camera is turned a little, so that its depth is another one, in the same order.
+        known = depth > 0
+        assert np.corrcoef(labels[known] - np.uint64(2**40), depth[known])[0, 1] > 0.99
+        if not options:
+            assert np.array_equal(labels, label_of(depth))
+
+
 def test_roots_by_keyword_flag_variable_and_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MAST3R_DATA_ROOT", raising=False)

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 View = dict[str, Any]
 """A view of the contract of spec 40 section 2, with the arrays that it has so far."""
 
-_MAPS = ("depthmap", "pts3d", "valid_mask", "sky_mask")
+_MAPS = ("depthmap", "pts3d", "valid_mask", "sky_mask", "track_labels")
 
 
 def rotate_quarter_turns(view: View, turns: int) -> None:

@@ -18,6 +18,10 @@ ARRAY_DTYPES = ("float32", "bool", "int32", "int64", "uint8")
 """Dtypes that arrays of a finished view may have."""
 
 
+TRACK_LABELS = ("track_labels", "uint64")
+"""A map that a loader may add: which track each pixel belongs to. It has more bits than others may have."""
+
+
 def view_name(view: View) -> str:
     """How messages call a view."""
     return f"{view.get('dataset', '?')} {view.get('label', '?')} {view.get('instance', '?')}"
@@ -58,12 +62,12 @@ def check_view(view: View) -> None:
     """
     for key, value in view.items():
         dtype = _dtype_name(value)
-        if dtype is not None and dtype not in ARRAY_DTYPES:
+        if dtype is not None and dtype not in ARRAY_DTYPES and (key, dtype) != TRACK_LABELS:
             raise TypeError(
                 f"{key!r} of the view {view_name(view)} is {dtype}, expected one of {', '.join(ARRAY_DTYPES)}"
             )
     height, width = view["img"].shape[-2:]
-    for key in ("depthmap", "pts3d", "valid_mask", "sky_mask"):
+    for key in ("depthmap", "pts3d", "valid_mask", "sky_mask", "track_labels"):
         if key in view and view[key].shape[:2] != (height, width):
             raise TypeError(
                 f"{key!r} of the view {view_name(view)} has {view[key].shape[:2]} pixels, the image "
