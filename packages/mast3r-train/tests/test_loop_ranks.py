@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
@@ -148,6 +149,35 @@ def test_meters_of_two_ranks_add_up() -> None:
     other.update({"loss": 4.0})
     one.add(other)
     assert one.averages(Ranks()) == {"loss": 3.0, "rare": 2.0}
+
+
+class TwoRanks(Ranks):
+    """This process and another one with meters of its own."""
+
+    other: Meters
+
+    def sum(self, values: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        theirs = self.other.state()
+        return {
+            name: tuple(map(sum, zip(values.get(name, (0, 0)), theirs.get(name, (0, 0)), strict=True)))  # type: ignore[misc]
+            for name in {**values, **theirs}
+        }
+
+    def gather(self, values: Mapping[str, list[float]]) -> dict[str, list[float]]:
+        theirs = {name: meter.values for name, meter in self.other.by_name.items()}
+        return {name: [*values.get(name, []), *theirs.get(name, [])] for name in {**values, **theirs}}
+
+
+def test_averages_and_medians_are_over_all_ranks() -> None:
+    """Upstream's medians are rank 0's alone (spec 40 section 9.6)."""
+    ranks, own = TwoRanks(0, 2), Meters(keep_values=True)
+    object.__setattr__(ranks, "other", Meters(keep_values=True))
+    for value in (1.0, 9.0, 8.0):
+        own.update({"loss": value})
+    for value in (2.0, 3.0, 4.0):
+        ranks.other.update({"loss": value, "rare": value})
+    assert own.averages(ranks) == {"loss": 4.5, "rare": 3.0}
+    assert own.lower_medians(ranks) == {"loss": 3.0, "rare": 3.0}
 
 
 def test_helpers_share_the_cpus() -> None:
