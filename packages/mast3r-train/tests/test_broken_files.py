@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -234,3 +235,13 @@ def test_what_data_check_says(data: Path, capsys: pytest.CaptureFixture[str]) ->
     for path in hidden:
         path.rename(path.with_suffix(".png"))
     assert run(check_command, [text]) == 0
+
+
+def test_without_openexr(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No sample's fault: training stops, and says what to install."""
+    dataset = make("BlendedMVS", data)
+    monkeypatch.setitem(sys.modules, "OpenEXR", None)
+    with pytest.raises(InputError, match="depth in EXR files needs OpenEXR") as caught:
+        dataset[0]
+    assert not isinstance(caught.value, SampleError)
+    assert caught.value.hint == "pip install 'mast3r-train[exr]'"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from mast3r_train.errors import SampleError
+from mast3r_train.preparing.extras import import_extra
 
 
 def read_exr(path: Path) -> Float[np.ndarray, "height width"]:
@@ -16,8 +18,9 @@ def read_exr(path: Path) -> Float[np.ndarray, "height width"]:
 
     Raises:
         SampleError: missing, broken, or with several channels.
+        InputError: OpenEXR is not installed.
     """
-    import OpenEXR
+    OpenEXR = _library()
 
     if not path.is_file():
         raise SampleError(f"{path} does not exist")
@@ -38,9 +41,16 @@ def write_exr(path: Path, depth: Float[np.ndarray, "height width"], *, half: boo
         path: to write; not atomic, give a temporary name.
         depth: float32.
         half: store 16-bit floats.
+
+    Raises:
+        InputError: OpenEXR is not installed.
     """
-    import OpenEXR
+    OpenEXR = _library()
 
     pixels = np.ascontiguousarray(depth, dtype=np.float16 if half else np.float32)
     header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
     OpenEXR.File(header, {"Y": OpenEXR.Channel("Y", pixels)}).write(os.fspath(path))
+
+
+def _library() -> Any:
+    return import_extra("OpenEXR", extra="exr", purpose="depth in EXR files")
