@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from mast3r_model import InputError
 from mast3r_train.errors import SampleError
-from mast3r_train.preparing.extras import import_extra
 
 
 def read_exr(path: Path) -> Float[np.ndarray, "height width"]:
@@ -53,4 +53,11 @@ def write_exr(path: Path, depth: Float[np.ndarray, "height width"], *, half: boo
 
 
 def _library() -> Any:
-    return import_extra("OpenEXR", extra="exr", purpose="depth in EXR files")
+    try:
+        import OpenEXR
+    except ImportError as error:
+        raise InputError(
+            f"depth in EXR files needs OpenEXR, which cannot be imported: {error}",
+            hint="pip install 'mast3r-train[exr]'",
+        ) from error
+    return OpenEXR
