@@ -9,10 +9,9 @@ import numpy as np
 
 from mast3r_model import ConfigError
 from mast3r_train.geometry.orientation import View
-from mast3r_train.views import PairDataset
 
 from .files import missing_layout, read_depth_png, read_rgb
-from .scene_metadata import load_scene_metadata
+from .scene_metadata import PairsOfScenes, load_scene_metadata
 
 FOLDERS = {"train": "Training", "test": "Test"}
 """Split -> folder."""
@@ -20,7 +19,7 @@ FOLDERS = {"train": "Training", "test": "Test"}
 MILLIMETRES = 1000.0
 
 
-class ARKitScenes(PairDataset):
+class ARKitScenes(PairsOfScenes):
     """Pairs of photos of one video, chosen by the published lists.
 
     The folder, as ``mast3r data prepare arkitscenes`` and upstream's script write it::
@@ -53,15 +52,6 @@ class ARKitScenes(PairDataset):
             raise missing_layout("ARKitScenes", self.root, f"{FOLDERS[split]}/all_metadata.npz")
         self.metadata = load_scene_metadata("ARKitScenes", self.folder)
         self._require_pairs(self.folder)
-
-    def __len__(self) -> int:
-        return len(self.metadata.pairs)
-
-    def get_stats(self) -> str:
-        return f"{len(self):_} pairs of {len(self.metadata.scenes):_} scenes"
-
-    def _get_views(self, index: int, resolution: tuple[int, int], rng: np.random.Generator) -> list[View]:
-        return [self._view(index, image, resolution, rng) for image in self.metadata.pairs[index].tolist()]
 
     def _view(self, index: int, image: int, resolution: tuple[int, int], rng: np.random.Generator) -> View:
         scene, name = self.metadata.scene_of(image), self.metadata.images[image]

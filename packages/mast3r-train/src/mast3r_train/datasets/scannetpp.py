@@ -8,15 +8,14 @@ import numpy as np
 
 from mast3r_model import ConfigError
 from mast3r_train.geometry.orientation import View
-from mast3r_train.views import PairDataset
 
 from .files import read_depth_png, read_rgb
-from .scene_metadata import load_scene_metadata
+from .scene_metadata import PairsOfScenes, load_scene_metadata
 
 MILLIMETRES = 1000.0
 
 
-class ScanNetpp(PairDataset):
+class ScanNetpp(PairsOfScenes):
     """Pairs of photos of one room, of a camera (``DSC...``) and of a telephone (``frame_...``).
 
     The folder, as ``mast3r data prepare scannetpp`` and upstream's script write it::
@@ -47,15 +46,6 @@ class ScanNetpp(PairDataset):
             raise ConfigError(f"ScanNetpp has only split='train', got {split!r}")
         self.metadata = load_scene_metadata("ScanNetpp", self.root)
         self._require_pairs(self.root)
-
-    def __len__(self) -> int:
-        return len(self.metadata.pairs)
-
-    def get_stats(self) -> str:
-        return f"{len(self):_} pairs of {len(self.metadata.scenes):_} scenes"
-
-    def _get_views(self, index: int, resolution: tuple[int, int], rng: np.random.Generator) -> list[View]:
-        return [self._view(index, image, resolution, rng) for image in self.metadata.pairs[index].tolist()]
 
     def _view(self, index: int, image: int, resolution: tuple[int, int], rng: np.random.Generator) -> View:
         scene, name = self.metadata.scene_of(image), self.metadata.images[image]

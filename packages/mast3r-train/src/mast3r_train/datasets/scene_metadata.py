@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mast3r_model import InputError
+from mast3r_train.geometry.orientation import View
+from mast3r_train.views import PairDataset
 
 from .cameras import Camera
 from .files import check_indices, load_npz, missing_layout
@@ -83,3 +86,22 @@ def load_scene_metadata(dataset: str, folder: Path) -> SceneMetadata:
         trajectories=stored["trajectories"].astype(np.float32),
         pairs=indices,
     )
+
+
+class PairsOfScenes(PairDataset):
+    """A dataset whose pairs are those of an ``all_metadata.npz``; a subclass reads it and makes one view."""
+
+    metadata: SceneMetadata
+
+    def __len__(self) -> int:
+        return len(self.metadata.pairs)
+
+    def get_stats(self) -> str:
+        return f"{len(self):_} pairs of {len(self.metadata.scenes):_} scenes"
+
+    def _get_views(self, index: int, resolution: tuple[int, int], rng: np.random.Generator) -> list[View]:
+        return [self._view(index, image, resolution, rng) for image in self.metadata.pairs[index].tolist()]
+
+    @abstractmethod
+    def _view(self, index: int, image: int, resolution: tuple[int, int], rng: np.random.Generator) -> View:
+        """The view of an image, by its number in the metadata, in a pair."""
