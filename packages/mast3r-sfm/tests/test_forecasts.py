@@ -67,11 +67,14 @@ def model() -> SlowNetwork:
 def test_a_rehearsal_computes_one_pair_and_scales_it_up(
     model: SlowNetwork, images: ImageSet, tmp_path: Path
 ) -> None:
+    began = time.perf_counter()
     ahead = rehearse(model, images, PAIRS, cache=tmp_path / "cache")
+    elapsed = time.perf_counter() - began
     assert model.pairs == 2  # one, twice
     assert model.images <= 3
     assert (ahead.predictions.images, ahead.predictions.pairs) == (4, 4)
-    assert 4 * 0.05 + 4 * 0.2 <= ahead.predictions.seconds < 3
+    # At least what the network sleeps for; at most four times what one pair took, however busy the machine is.
+    assert 4 * 0.05 + 4 * 0.2 <= ahead.predictions.seconds < 4 * elapsed
     assert ahead.predictions.memory_bytes > 2**20
     assert ahead.alignment is not None
     assert ahead.alignment.matches % 4 == 0 < ahead.alignment.matches

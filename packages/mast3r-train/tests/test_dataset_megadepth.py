@@ -262,7 +262,7 @@ def test_bad_input(prepared: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no fields scene_id"):
         make_dataset(tmp_path)
     np.savez(path, scenes=["0000 0"], images=["a.jpg"], pairs=np.array([(0, 0, 1, 1)], PAIR))
-    with pytest.raises(InputError, match="images of pairs run from .* expected 0 to 0"):
+    with pytest.raises(InputError, match=r"images of pairs run from .* expected 0 to 0"):
         make_dataset(tmp_path)
     root = Path(shutil.copytree(prepared, tmp_path / "root"))
     (root / "0000/0/0000_1_o.jpg.jpg").write_bytes(b"no photo")

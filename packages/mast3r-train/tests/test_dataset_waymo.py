@@ -295,7 +295,7 @@ def test_wrong_folders_and_splits_are_refused(
     with np.load(prepared / "waymo_pairs.npz") as stored:
         arrays = dict(stored)
     np.savez(prepared / "waymo_pairs.npz", **{**arrays, "pairs": arrays["pairs"] + 14})
-    with pytest.raises(InputError, match="run from .* expected 0 to 0"):
+    with pytest.raises(InputError, match=r"run from .* expected 0 to 0"):
         Waymo(ROOT=prepared, resolution=64)
     shutil.rmtree(prepared / DRIVE)
     np.savez(prepared / "waymo_pairs.npz", **arrays)
