@@ -259,7 +259,9 @@ def test_a_nan_of_rank_1_stops_all(toys: SimpleNamespace, tmp_path: Path) -> Non
     assert len(ours) == 2
     assert "the loss of rank 1 is not finite at epoch 0, step 0" in ours[0]
     assert str(tmp_path / "nan-report.json") in ours[1]
-    assert ended.stderr.count("exitcode  : 1 ") == 2  # torchrun's table: both left by themselves
+    # Torchrun's table: both left by themselves, or the slower one just when torchrun ended it.
+    codes = re.findall(r"exitcode  : (-?\d+) ", ended.stderr)
+    assert codes in (["1", "1"], ["1"], ["1", "-15"], ["-15", "1"])
     report = json.loads((tmp_path / "nan-report.json").read_text())
     assert report["rank"] == 1
     assert report["loss"] is None
