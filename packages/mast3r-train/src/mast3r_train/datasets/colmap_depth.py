@@ -11,7 +11,7 @@ from jaxtyping import Float
 from mast3r_train.errors import SampleError
 
 from .exr import read_exr
-from .files import missing_layout, read_depth_npy, read_depth_png
+from .files import missing_layout, read_content, read_depth_npy, read_depth_png
 from .posed_frames import marked_depth
 
 DENSE_WORKSPACE = "stereo/depth_maps"
@@ -51,12 +51,7 @@ def read_colmap_map(path: Path) -> Float[np.ndarray, "h w"]:
     Raises:
         SampleError: missing, broken, or of several channels.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise SampleError(f"{path} does not exist") from error
-    except OSError as error:
-        raise SampleError(f"cannot read {path}: {error.strerror or error}") from error
+    content = read_content(path)
     try:
         *header, numbers = content.split(b"&", 3)
         width, height, channels = map(int, header)

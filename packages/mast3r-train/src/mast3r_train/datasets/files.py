@@ -27,6 +27,7 @@ __all__ = [
     "load_text",
     "load_text_lines",
     "missing_layout",
+    "read_content",
     "read_depth_npy",
     "read_depth_png",
     "read_exr",
@@ -240,13 +241,22 @@ def _numpy_file(path: Path) -> Iterator[np.ndarray | np.lib.npyio.NpzFile]:
         raise SampleError(f"{path} is no file of arrays that can be read safely: {reason}") from error
 
 
-def _decode(path: Path) -> np.ndarray:
+def read_content(path: Path) -> bytes:
+    """The bytes of a view's file.
+
+    Raises:
+        SampleError: missing, or it cannot be read.
+    """
     try:
-        content = np.fromfile(path, dtype=np.uint8)
+        return path.read_bytes()
     except FileNotFoundError as error:
         raise _missing(path) from error
     except OSError as error:
         raise SampleError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _decode(path: Path) -> np.ndarray:
+    content = np.frombuffer(read_content(path), dtype=np.uint8)
     image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if len(content) else None
     if image is None:
         raise SampleError(f"{path} is no image that can be read")

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mast3r_model import InputError
+from mast3r_train.datasets.files import read_content
 from mast3r_train.errors import SampleError
 
 _MOST_DIMENSIONS = 4
@@ -90,12 +91,7 @@ def known_depth(depth: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape
 
 
 def _content(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise SampleError(f"{path} does not exist") from error
-    except OSError as error:
-        raise SampleError(f"cannot read {path}: {error.strerror or error}") from error
+    content = read_content(path)
     if not content:
         raise SampleError(f"{path} is empty")
     return content

@@ -21,8 +21,6 @@ from mast3r_train.geometry import (
 from mast3r_train.geometry.orientation import View
 from mast3r_train.geometry.rescaling import Size
 
-AugCrop = Literal[False, "auto"] | int
-
 
 def crop_amount(image_wh: Size, resolution: Size, aug_crop: int | Literal["auto"]) -> float:
     """By how many pixels of its short side the image may be cropped."""
