@@ -20,6 +20,7 @@ ALLOWED = {
     "mast3r_model": {"croco_backbone", "curope"},
     "mast3r_match": {"mast3r_model"},
     "mast3r_sfm": {"mast3r_match", "mast3r_model"},
+    "mast3r_visloc": {"mast3r_match", "mast3r_model"},
     "mast3r_train": {"mast3r_model", "croco_backbone"},
 }
 """Which of our packages each of our packages may import."""
