@@ -14,7 +14,7 @@ from jaxtyping import Float
 from mast3r_model import InputError
 
 PixelConvention = Literal["centre", "corner"]
-"""``centre``: an integer is a pixel's centre (OpenCV, ours). ``corner``: the first pixel's centre is 0.5 (COLMAP)."""
+"""``centre``: an integer is a pixel's centre (OpenCV, ours). ``corner``: the first pixel's centre is 0.5."""
 
 
 @dataclass(frozen=True)

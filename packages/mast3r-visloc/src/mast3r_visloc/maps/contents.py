@@ -1,4 +1,4 @@
-"""What a map holds: photos, their cameras and poses, and the 3D points that each of them sees (spec 50 D1)."""
+"""What a map holds: photos, their cameras and poses, and the 3D points that each sees (spec 50 D1)."""
 
 from __future__ import annotations
 
