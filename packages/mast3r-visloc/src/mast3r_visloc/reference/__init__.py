@@ -1,0 +1,1 @@
+"""Upstream's pipeline to the number, for ``--parity`` (spec 50 A)."""
