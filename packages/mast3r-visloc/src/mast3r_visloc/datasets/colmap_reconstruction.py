@@ -1,0 +1,108 @@
+"""COLMAP models as maps with sparse points (spec 50 A3.2, A3.4)."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+
+from mast3r_model import InputError
+from mast3r_visloc.cameras import Camera
+from mast3r_visloc.formats.lines import relative_name
+from mast3r_visloc.maps import LocalizationMap, MapImage, SparsePoints
+
+FILES = ("cameras", "images", "points3D")
+
+
+def is_colmap_model(folder: Path) -> bool:
+    """Whether a folder holds a COLMAP model, as text or binary."""
+    return any(all((folder / f"{name}{suffix}").is_file() for name in FILES) for suffix in (".bin", ".txt"))
+
+
+def check_colmap_model(folder: Path) -> Path:
+    """The folder itself.
+
+    Raises:
+        InputError: it holds no COLMAP model; names the files.
+    """
+    if not is_colmap_model(folder):
+        raise InputError(
+            f"there is no COLMAP model in {folder}",
+            "expected cameras, images and points3D there, each as .txt or each as .bin",
+        )
+    return folder
+
+
+def colmap_map(folder: Path, photos: Path) -> LocalizationMap:
+    """A COLMAP model as a map; its points are taken out of it image by image, when they are asked for.
+
+    Args:
+        folder: with cameras, images and points3D, as text or binary.
+        photos: where the photos lie.
+
+    Raises:
+        InputError: the model cannot be read, or a photo's name leaves the folder.
+    """
+    model = read_colmap_model(folder)
+    images = [model.images[number] for number in sorted(model.reg_image_ids())]
+    cameras = {number: Camera.from_colmap(camera) for number, camera in model.cameras.items()}
+    return LocalizationMap(
+        tuple(
+            MapImage(
+                image.name,
+                photos / relative_name(image.name, str(folder)),
+                cameras[image.camera_id],
+                _cam2world(image),
+                partial(observed_points, model, image.image_id),
+            )
+            for image in images
+        ),
+        folder,
+        "COLMAP model",
+        colmap_model=folder,
+    )
+
+
+def read_colmap_model(folder: Path) -> pycolmap.Reconstruction:
+    """Read a COLMAP model.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    check_colmap_model(folder)
+    try:
+        return pycolmap.Reconstruction(folder)
+    # What pycolmap raises on damaged files.
+    except (ValueError, IndexError, KeyError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"cannot read the COLMAP model {folder}: {reason}", "export the model again"
+        ) from None
+
+
+def observed_points(model: pycolmap.Reconstruction, image_id: int) -> SparsePoints:
+    """The 3D points that an image observes, in the order of the observations.
+
+    Returns:
+        Pixels from COLMAP's convention to ours (an integer is a pixel's centre). A point that is observed
+        twice counts once, at its last place.
+    """
+    image = model.images[image_id]
+    place_of: dict[int, np.ndarray] = {}
+    for observation in image.get_observation_points2D():
+        place_of[observation.point3D_id] = observation.xy
+    ids = list(place_of)
+    xyz = [model.points3D[number].xyz for number in ids]
+    return SparsePoints(
+        xy=np.array(list(place_of.values()), dtype=np.float64).reshape(-1, 2) - 0.5,
+        xyz=np.array(xyz, dtype=np.float64).reshape(-1, 3),
+        point_ids=np.array(ids, dtype=np.int64),
+    )
+
+
+def _cam2world(image: pycolmap.Image) -> np.ndarray:
+    pose = np.eye(4)
+    pose[:3] = image.cam_from_world().inverse().matrix()
+    return pose
