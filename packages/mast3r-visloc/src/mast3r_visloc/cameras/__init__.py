@@ -1,5 +1,24 @@
-"""Cameras: what they are, and where that of a query comes from (spec 50 D4)."""
+"""Cameras: what they are, what they see, and where that of a query comes from (spec 50 D4)."""
 
 from .camera import Camera, PixelConvention
+from .changes import scaled, turned
+from .fitting import fitted
+from .projection import corner_pixels, normalized, project, unproject
+from .query import FocalChoice, FocalMode, QueryCamera, parse_camera, query_camera
 
-__all__ = ["Camera", "PixelConvention"]
+__all__ = [
+    "Camera",
+    "FocalChoice",
+    "FocalMode",
+    "PixelConvention",
+    "QueryCamera",
+    "corner_pixels",
+    "fitted",
+    "normalized",
+    "parse_camera",
+    "project",
+    "query_camera",
+    "scaled",
+    "turned",
+    "unproject",
+]

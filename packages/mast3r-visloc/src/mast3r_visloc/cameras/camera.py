@@ -37,8 +37,8 @@ class Camera:
         """Refuse what is no camera.
 
         Raises:
-            InputError: unknown model, wrong number of parameters, or a size or focal length that is not
-                positive.
+            InputError: unknown model, wrong number of parameters, a size or focal length that is not
+                positive, or a panorama, which has none.
         """
         object.__setattr__(self, "params", tuple(float(value) for value in self.params))
         expected = len(self.to_colmap(check=False).params)
@@ -49,6 +49,11 @@ class Camera:
             )
         if self.width < 1 or self.height < 1 or not np.isfinite(self.params).all():
             raise InputError(f"a camera of {self.width}x{self.height} pixels with parameters {self.params}")
+        if not self.focal_lengths:
+            raise InputError(
+                f"cameras of model {self.model} have no focal length and cannot be used here",
+                "cut perspective views out of panoramas first",
+            )
         if min(self.focal_lengths) <= 0:
             raise InputError(f"the focal length of a camera must be positive, got {self.focal_lengths}")
 
