@@ -78,6 +78,42 @@ def test_decode_pairs_equals_forward(head_type: str, layout: dict[str, Any]) -> 
         assert not prediction.pts3d1.requires_grad
 
 
+DESCRIBING: dict[str, tuple[str, dict[str, Any]]] = {
+    "nano": ("nano", {}),
+    "catconv": ("catconv", {"two_confs": True}),
+    "catmlp+dpt": ("catmlp+dpt", {"output_mode": "pts3d+desc6", "two_confs": True, "dec_depth": 12}),
+    "points needed": ("catconv", {"two_confs": False}),
+}
+
+
+@pytest.mark.parametrize("name", DESCRIBING)
+def test_describe_pairs_gives_the_descriptors_of_decode_pairs(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head_type, keywords = DESCRIBING[name]
+    torch.manual_seed(0)
+    options = {**SMALL, **INFERENCE, **HEADS.get(head_type, {}), **keywords}
+    model = AsymmetricMASt3R(head_type=head_type, **options).eval()
+    features = model.encode([photo(32, 48, 1), photo(48, 32, 2)])
+    expected = list(model.decode_pairs(features, [(0, 1), (1, 0)]))
+    heads = (model.downstream_head1, model.downstream_head2)
+    whole_head_runs: list[object] = []
+    for head in heads:
+        head.register_forward_hook(lambda *_: whole_head_runs.append(None))
+    found = list(model.describe_pairs(features, [(0, 1), (1, 0)]))
+    assert len(found) == 2
+    for short, whole in zip(found, expected, strict=True):
+        for field in ("desc1", "desc_conf1", "desc2", "desc_conf2"):
+            torch.testing.assert_close(getattr(short, field), getattr(whole, field), rtol=0, atol=0)
+    assert bool(whole_head_runs) == (name == "points needed")  # its confidence is that of the points
+
+
+def test_describe_pairs_needs_descriptors() -> None:
+    model = build("linear")
+    with pytest.raises(InputError, match="no descriptors"):
+        list(model.describe_pairs(model.encode([photo(32, 32, 1)]), [(0, 0)]))
+
+
 def test_encoder_runs_once_per_image(monkeypatch: pytest.MonkeyPatch) -> None:
     model = build("nano")
     encoded_images: list[int] = []

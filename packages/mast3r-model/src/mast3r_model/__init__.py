@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from .plugins import plugin_manager as plugin_manager
     from .plugins import registry as registry
     from .plugins import temporary_plugin as temporary_plugin
+    from .predictions import PairDescriptors as PairDescriptors
     from .predictions import PairPrediction as PairPrediction
     from .view_dicts import view_to_device as view_to_device
 
@@ -173,7 +174,10 @@ _MODULES = {
         "registry",
         "temporary_plugin",
     ),
-    "predictions": ("PairPrediction",),
+    "predictions": (
+        "PairDescriptors",
+        "PairPrediction",
+    ),
     "view_dicts": ("view_to_device",),
 }
 

@@ -1,4 +1,4 @@
-"""What the network says about one pair of images."""
+"""What the network says about one pair of images: all of it, or its descriptors alone."""
 
 from __future__ import annotations
 
@@ -52,3 +52,20 @@ class PairPrediction:
         maps = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         moved = {name: value.to(device) for name, value in maps.items() if value is not None}
         return dataclasses.replace(self, **moved)
+
+
+@dataclass(frozen=True)
+class PairDescriptors:
+    """Descriptors of a pair, channel-last float32, in network pixels of each image's natural orientation.
+
+    Attributes:
+        desc1: unit vectors.
+        desc_conf1: their confidence; None if the network has none.
+        desc2: of view 2.
+        desc_conf2: of view 2.
+    """
+
+    desc1: Float[Tensor, "h1 w1 d"]
+    desc_conf1: Float[Tensor, "h1 w1"] | None
+    desc2: Float[Tensor, "h2 w2 d"]
+    desc_conf2: Float[Tensor, "h2 w2"] | None

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from mast3r_model.errors import ConfigError
 
 from .feature_mlp import concatenated_tokens, feature_mlp
-from .postprocess import output_maps
+from .postprocess import descriptor_maps, output_maps
 from .shuffle import tokens_to_map
 from .spec import HeadPair, HeadSpec, LocalMaps
 
@@ -48,12 +48,22 @@ class CatConvHead(nn.Module):
     def forward(
         self, decoder_outputs: list[Tensor], image_shape: tuple[int, int], local: LocalMaps | None = None
     ) -> dict[str, Tensor]:
-        patch = self.spec.patch_size
-        grid = (image_shape[0] // patch, image_shape[1] // patch)
+        grid = self._grid(image_shape)
         tokens = concatenated_tokens(decoder_outputs)
-        points = self.head_pts3d(tokens, grid)
-        descriptors = tokens_to_map(self.head_local_features(tokens), grid, patch)
-        return output_maps(points, descriptors, self.spec)
+        return output_maps(self.head_pts3d(tokens, grid), self._raw_descriptors(tokens, grid), self.spec)
+
+    def describe(
+        self, decoder_outputs: list[Tensor], image_shape: tuple[int, int], local: LocalMaps | None = None
+    ) -> dict[str, Tensor]:
+        """Descriptors alone."""
+        tokens = concatenated_tokens(decoder_outputs)
+        return descriptor_maps(self._raw_descriptors(tokens, self._grid(image_shape)), self.spec)
+
+    def _grid(self, image_shape: tuple[int, int]) -> tuple[int, int]:
+        return image_shape[0] // self.spec.patch_size, image_shape[1] // self.spec.patch_size
+
+    def _raw_descriptors(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        return tokens_to_map(self.head_local_features(tokens), grid, self.spec.patch_size)
 
 
 def catconv_heads(spec: HeadSpec) -> HeadPair:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from .dpt import dpt_adapter
 from .feature_mlp import concatenated_tokens, feature_mlp
-from .postprocess import output_maps
+from .postprocess import descriptor_maps, output_maps
 from .shuffle import tokens_to_map
 from .spec import HeadPair, HeadSpec, LocalMaps
 
@@ -23,13 +23,19 @@ class CatMlpDPTHead(nn.Module):
     def forward(
         self, decoder_outputs: list[Tensor], image_shape: tuple[int, int], local: LocalMaps | None = None
     ) -> dict[str, Tensor]:
+        points = self.dpt(decoder_outputs, image_shape).permute(0, 2, 3, 1)
+        return output_maps(points, self._raw_descriptors(decoder_outputs, image_shape), self.spec)
+
+    def describe(
+        self, decoder_outputs: list[Tensor], image_shape: tuple[int, int], local: LocalMaps | None = None
+    ) -> dict[str, Tensor]:
+        """Descriptors alone: most of the head's work is the DPT of the points."""
+        return descriptor_maps(self._raw_descriptors(decoder_outputs, image_shape), self.spec)
+
+    def _raw_descriptors(self, decoder_outputs: list[Tensor], image_shape: tuple[int, int]) -> Tensor:
         patch = self.spec.patch_size
         grid = (image_shape[0] // patch, image_shape[1] // patch)
-        points = self.dpt(decoder_outputs, image_shape).permute(0, 2, 3, 1)
-        descriptors = tokens_to_map(
-            self.head_local_features(concatenated_tokens(decoder_outputs)), grid, patch
-        )
-        return output_maps(points, descriptors, self.spec)
+        return tokens_to_map(self.head_local_features(concatenated_tokens(decoder_outputs)), grid, patch)
 
 
 def catmlp_dpt_heads(spec: HeadSpec) -> HeadPair:

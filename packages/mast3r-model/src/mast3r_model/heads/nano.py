@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from mast3r_model.errors import ConfigError
 
-from .postprocess import output_maps
+from .postprocess import descriptor_maps, output_maps
 from .shuffle import tokens_to_map
 from .spec import HeadPair, HeadSpec, LocalMaps
 
@@ -118,14 +118,26 @@ class NanoHead(nn.Module):
     def forward(
         self, decoder_outputs: list[Tensor], image_shape: tuple[int, int], local: LocalMaps | None = None
     ) -> dict[str, Tensor]:
+        fused, half = self._fuse(decoder_outputs, image_shape, local)
+        return output_maps(self.points(fused, half), self.descriptors(fused, half), self.spec)
+
+    def describe(
+        self, decoder_outputs: list[Tensor], image_shape: tuple[int, int], local: LocalMaps | None = None
+    ) -> dict[str, Tensor]:
+        """Descriptors alone."""
+        return descriptor_maps(self.descriptors(*self._fuse(decoder_outputs, image_shape, local)), self.spec)
+
+    def _fuse(
+        self, decoder_outputs: list[Tensor], image_shape: tuple[int, int], local: LocalMaps | None
+    ) -> tuple[Tensor, Tensor]:
+        """The map at 1/4 in which tokens and local maps meet, and the local map at 1/2."""
         if local is None:
             raise ValueError("the head 'nano' needs the maps of its local module")
         half, quarter = local
         grid = (image_shape[0] // self.spec.patch_size, image_shape[1] // self.spec.patch_size)
         tokens = self.tokens(torch.cat([decoder_outputs[0], decoder_outputs[-1]], dim=-1))
         cells = tokens_to_map(tokens, grid, self.cells).permute(0, 3, 1, 2)
-        fused = self.fuse(cells + self.local_quarter(quarter))
-        return output_maps(self.points(fused, half), self.descriptors(fused, half), self.spec)
+        return self.fuse(cells + self.local_quarter(quarter)), half
 
 
 def nano_heads(spec: HeadSpec) -> HeadPair:

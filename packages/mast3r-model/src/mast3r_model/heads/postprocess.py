@@ -75,11 +75,24 @@ def output_maps(
     if spec.conf_mode is not None:
         outputs["conf"] = confidence_from_raw(points[..., 3], spec.conf_mode).contiguous()
     if descriptors is not None and spec.desc_dim is not None:
-        descriptors = descriptors.float()
-        outputs["desc"] = descriptors_from_raw(descriptors[..., : spec.desc_dim], spec.desc_mode).contiguous()
+        outputs |= descriptor_maps(descriptors, spec)
         if not spec.two_confs:
             outputs["desc_conf"] = outputs["conf"].clone()
-        elif spec.desc_conf_mode is not None:
-            raw = descriptors[..., spec.desc_dim]
-            outputs["desc_conf"] = confidence_from_raw(raw, spec.desc_conf_mode).contiguous()
+    return outputs
+
+
+def descriptor_maps(
+    descriptors: Float[Tensor, "batch height width descriptor_channels"], spec: HeadSpec
+) -> dict[str, Tensor]:
+    """The descriptors' part of the output dictionary; ``desc_conf`` only with `two_confs`.
+
+    Args:
+        descriptors: raw channel-last map, the descriptor's numbers, then its confidence with `two_confs`.
+        spec: names the value maps, and has a `desc_dim`.
+    """
+    descriptors = descriptors.float()
+    outputs = {"desc": descriptors_from_raw(descriptors[..., : spec.desc_dim], spec.desc_mode).contiguous()}
+    if spec.two_confs and spec.desc_dim is not None and spec.desc_conf_mode is not None:
+        raw = descriptors[..., spec.desc_dim]
+        outputs["desc_conf"] = confidence_from_raw(raw, spec.desc_conf_mode).contiguous()
     return outputs

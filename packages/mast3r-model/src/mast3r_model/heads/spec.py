@@ -87,7 +87,8 @@ class HeadPair:
             and those of all decoder blocks, each (batch, tokens, channels), the image's (height, width) in
             its natural orientation, and the local maps of that view (None without a local module). Returns
             channel-last float32 maps ``pts3d`` (batch, height, width, 3) and, where the configuration has
-            them, ``conf``, ``desc`` (.., D) and ``desc_conf``.
+            them, ``conf``, ``desc`` (.., D) and ``desc_conf``. A head may also have a method ``describe``
+            of the same arguments that returns ``desc`` and ``desc_conf`` alone, without computing points.
         head2: the same for view 2, with weights of its own; its points are in view 1's camera frame.
         local: maps images (batch, 3, height, width) to feature maps, once per image however many pairs
             it is in.

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mast3r_model.errors import InputError
-from mast3r_model.predictions import PairPrediction
+from mast3r_model.predictions import PairDescriptors, PairPrediction
 
 from .encoded import EncodedBatch, EncodedImage
 from .schedule import in_order
@@ -50,20 +50,54 @@ def decode_image_pairs(
     batch_size: int,
 ) -> Iterator[PairPrediction]:
     """See :meth:`AsymmetricCroCo3DStereo.decode_pairs`."""
+    for maps1, maps2, row in _maps_of_pairs(model, features, pairs, batch_size, descriptors_only=False):
+        yield PairPrediction.from_outputs(maps1, maps2, row)
+
+
+@torch.no_grad()
+def describe_image_pairs(
+    model: AsymmetricCroCo3DStereo,
+    features: Sequence[EncodedImage],
+    pairs: Sequence[tuple[int, int]],
+    *,
+    batch_size: int,
+) -> Iterator[PairDescriptors]:
+    """See :meth:`AsymmetricCroCo3DStereo.describe_pairs`."""
+    if model.config.desc_dim is None:
+        raise InputError(
+            f"this {type(model).__name__} predicts no descriptors", "use decode_pairs and match its points"
+        )
+    for maps1, maps2, row in _maps_of_pairs(model, features, pairs, batch_size, descriptors_only=True):
+        confidence1, confidence2 = (
+            maps["desc_conf"][row] if "desc_conf" in maps else None for maps in (maps1, maps2)
+        )
+        yield PairDescriptors(maps1["desc"][row], confidence1, maps2["desc"][row], confidence2)
+
+
+def _maps_of_pairs(
+    model: AsymmetricCroCo3DStereo,
+    features: Sequence[EncodedImage],
+    pairs: Sequence[tuple[int, int]],
+    batch_size: int,
+    *,
+    descriptors_only: bool,
+) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor], int]]:
+    """Both heads' maps of a batch and the pair's row in them, in the order of the pairs."""
     for pair in pairs:
         if not all(0 <= index < len(features) for index in pair):
             raise InputError(f"pair {pair} names an image outside 0..{len(features) - 1}")
 
-    def compute(rows: list[int]) -> list[PairPrediction]:
+    def compute(rows: list[int]) -> list[tuple[dict[str, Tensor], dict[str, Tensor], int]]:
         chosen = [pairs[row] for row in rows]
         device = model.mask_token.device
         encoded1 = EncodedBatch.stack([features[first] for first, _ in chosen], device)
         encoded2 = EncodedBatch.stack([features[second] for _, second in chosen], device)
         outputs1, outputs2 = model.decode(encoded1, encoded2)
         # Encoded images are upright, so the heads need no turning whatever the configuration says.
-        maps1 = model.head(1, outputs1, encoded1.image_shape, encoded1.local)
-        maps2 = model.head(2, outputs2, encoded2.image_shape, encoded2.local)
-        return [PairPrediction.from_outputs(maps1, maps2, row) for row in range(len(rows))]
+        only = descriptors_only
+        maps1 = model.head(1, outputs1, encoded1.image_shape, encoded1.local, descriptors_only=only)
+        maps2 = model.head(2, outputs2, encoded2.image_shape, encoded2.local, descriptors_only=only)
+        return [(maps1, maps2, row) for row in range(len(rows))]
 
     shapes = [(features[first].image_shape, features[second].image_shape) for first, second in pairs]
     yield from in_order(shapes, compute, batch_size=batch_size)

@@ -18,10 +18,10 @@ from mast3r_model.device import DtypeName, Precision
 from mast3r_model.errors import CheckpointError, InputError
 from mast3r_model.heads import HeadFactory, HeadSpec, LocalMaps
 from mast3r_model.plugins import registry
-from mast3r_model.predictions import PairPrediction
+from mast3r_model.predictions import PairDescriptors, PairPrediction
 
 from .encoded import EncodedBatch, EncodedImage
-from .pairs import decode_image_pairs, encode_images
+from .pairs import decode_image_pairs, describe_image_pairs, encode_images
 from .views import View, image_of, is_symmetrized, shapes_on_cpu, true_shape_of
 
 Side: TypeAlias = Literal[1, 2]
@@ -167,6 +167,22 @@ class AsymmetricCroCo3DStereo(CroCoTrunk):
         """
         return decode_image_pairs(self, features, pairs, batch_size=batch_size)
 
+    def describe_pairs(
+        self,
+        features: Sequence[EncodedImage],
+        pairs: Sequence[tuple[int, int]],
+        *,
+        batch_size: int = 8,
+    ) -> Iterator[PairDescriptors]:
+        """:meth:`decode_pairs` for callers that need no points: the same descriptors, sooner.
+
+        Heads that cannot leave the points out compute them all the same.
+
+        Raises:
+            InputError: the network has no descriptors, or a pair names no image.
+        """
+        return describe_image_pairs(self, features, pairs, batch_size=batch_size)
+
     def encode_batch(
         self,
         image: Float[Tensor, "batch 3 height width"],
@@ -234,6 +250,8 @@ class AsymmetricCroCo3DStereo(CroCoTrunk):
         decoder_outputs: list[Tensor],
         image_shape: tuple[int, int],
         local: LocalMaps | None = None,
+        *,
+        descriptors_only: bool = False,
     ) -> dict[str, Tensor]:
         """Turn one side's decoder outputs into maps.
 
@@ -242,11 +260,15 @@ class AsymmetricCroCo3DStereo(CroCoTrunk):
             decoder_outputs: one of the two lists of :meth:`decode`.
             image_shape: (height, width) of the images in their natural orientation.
             local: local maps in that orientation, if the head has a local module.
+            descriptors_only: leave the points out, if the head can and they are not needed for the
+                descriptors' confidence.
 
         Returns:
             Channel-last float32 maps ``pts3d``, and where configured ``conf``, ``desc``, ``desc_conf``.
         """
         head = self.downstream_head1 if number == 1 else self.downstream_head2
+        if descriptors_only and self.config.two_confs:
+            head = getattr(head, "describe", head)
         with self._head_precision():
             if not self._half_heads():
                 decoder_outputs = [tokens.float() for tokens in decoder_outputs]
