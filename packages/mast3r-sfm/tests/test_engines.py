@@ -15,13 +15,12 @@ from typing import Any
 import pytest
 import torch
 
-from mast3r_model import DeviceError, InputError, cpu_threads, hookimpl, temporary_plugin
+from mast3r_model import DeviceError, InputError, cpu_threads, hookimpl, network_identity, temporary_plugin
 from mast3r_sfm.engines.local import LocalEngine
 from mast3r_sfm.engines.processes import ProcessesEngine, worker_devices
 from mast3r_sfm.engines.ray_cluster import RayEngine
 from mast3r_sfm.engines.transport import shipped_by_file
 from mast3r_sfm.predictions import predict_pairs
-from mast3r_sfm.predictions.keys import network_identity
 
 HERE = Path(__file__).parent
 

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from .heads import HeadSpec as HeadSpec
     from .heads import output_maps as output_maps
     from .heads import tokens_to_map as tokens_to_map
+    from .identity import NetworkIdentity as NetworkIdentity
+    from .identity import network_identity as network_identity
     from .image_transform import ImageTransform as ImageTransform
     from .images import LoadedImage as LoadedImage
     from .images import apply_transform as apply_transform
@@ -139,6 +141,10 @@ _MODULES = {
         "HeadSpec",
         "output_maps",
         "tokens_to_map",
+    ),
+    "identity": (
+        "NetworkIdentity",
+        "network_identity",
     ),
     "image_transform": ("ImageTransform",),
     "images": (

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from mast3r_model import registry
+from mast3r_model import network_identity, registry
 from mast3r_sfm.options import ReconstructionOptions
 from mast3r_sfm.pairs import Pair
 from mast3r_sfm.photos import ImageSet
 from mast3r_sfm.predictions import Forecast, PredictionCache, PredictionWorker, forecast
-from mast3r_sfm.predictions.keys import network_identity
 from mast3r_sfm.predictions.plan import Plan, encoding_tasks, make_plan
 from mast3r_sfm.predictions.predict import EngineFactory
 from mast3r_sfm.predictions.tasks import DecodeTask, Task, TaskReport

@@ -7,11 +7,11 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
-from mast3r_model import EncodedImage, OutputError, registry
+from mast3r_model import EncodedImage, OutputError, network_identity, registry
 from mast3r_sfm.photos import ImageSet
 
 from .cache import PredictionCache
-from .keys import features_key, network_identity
+from .keys import features_key
 from .options import PredictionOptions
 from .plan import encoding_tasks
 from .predict import EngineFactory, Progress

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mast3r_model import InputError
+from mast3r_model import InputError, NetworkIdentity
 from mast3r_sfm.pairs import Pair
 from mast3r_sfm.photos import SourceImage
 
 from .cache import PredictionCache
-from .keys import NetworkIdentity, features_key, image_identity, pair_key
+from .keys import features_key, image_identity, pair_key
 from .options import PredictionOptions
 from .schedule import batches, ordered_pairs
 from .tasks import DecodeTask, EncodeTask, ImageWork, PairWork

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from mast3r_match import Correspondences
-from mast3r_model import OutputError, registry
+from mast3r_model import OutputError, network_identity, registry
 from mast3r_sfm.pairs import Pair
 from mast3r_sfm.photos import ImageSet
 
 from .cache import PredictionCache
 from .forecast import Forecast, forecast
-from .keys import network_identity
 from .options import PredictionOptions
 from .plan import Plan, make_plan
 from .records import TwoViewPrediction
