@@ -8,8 +8,8 @@ from pathlib import Path
 
 from mast3r_model import InputError
 from mast3r_visloc.datasets.contract import Query
+from mast3r_visloc.datasets.layout import existing_folder, find_pairs
 from mast3r_visloc.datasets.sfm_dataset import SfmDataset
-from mast3r_visloc.datasets.visloc_dataset import existing_folder, find_pairs
 
 SUBSCENES = ("all", "day", "night")
 

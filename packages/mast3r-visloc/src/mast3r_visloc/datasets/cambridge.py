@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from mast3r_visloc.datasets.layout import existing_folder, find_pairs, find_scene
 from mast3r_visloc.datasets.sfm_dataset import SfmDataset
-from mast3r_visloc.datasets.visloc_dataset import existing_folder, find_pairs, find_scene
 
 SCENES = ("ShopFacade", "GreatCourt", "KingsCollege", "OldHospital", "StMarysChurch")
 

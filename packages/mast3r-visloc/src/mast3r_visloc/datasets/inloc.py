@@ -13,8 +13,9 @@ from jaxtyping import Float64
 from mast3r_model import ImageTransform, InputError
 from mast3r_visloc.cameras import PixelConvention
 from mast3r_visloc.datasets.contract import Query
-from mast3r_visloc.datasets.kapture_images import LoadPoints, check_kapture, kapture_map, kapture_queries
-from mast3r_visloc.datasets.visloc_dataset import VislocDataset, existing_folder, find_pairs
+from mast3r_visloc.datasets.kapture_images import LoadPoints, kapture_map, kapture_queries
+from mast3r_visloc.datasets.layout import check_kapture, existing_folder, find_pairs
+from mast3r_visloc.datasets.visloc_dataset import VislocDataset
 from mast3r_visloc.formats import read_alignment, read_scan
 from mast3r_visloc.maps import DensePoints, LocalizationMap, MapImage
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from mast3r_model import InputError
 from mast3r_visloc.cameras import Camera, PixelConvention
 from mast3r_visloc.datasets.contract import Query
-from mast3r_visloc.formats import Kapture, is_kapture, read_kapture
+from mast3r_visloc.formats import Kapture, read_kapture
 from mast3r_visloc.maps import ImagePoints, LocalizationMap, MapImage
 
 LoadPoints = Callable[[], ImagePoints]
@@ -57,20 +57,6 @@ def kapture_map(
         bare = MapImage(record.name, path, cameras[record.sensor_id], kapture.cam2world(record))
         images.append(MapImage(bare.name, bare.path, bare.camera, bare.cam2world, loader(bare)))
     return LocalizationMap(tuple(images), folder, "kapture folder")
-
-
-def check_kapture(folder: Path) -> Path:
-    """The folder itself.
-
-    Raises:
-        InputError: it is no kapture folder; names the file that was looked for.
-    """
-    if not is_kapture(folder):
-        raise InputError(
-            f"there is no {folder / 'sensors' / 'sensors.txt'}",
-            "check the dataset's layout, or make it with 'mast3r visloc prepare'",
-        )
-    return folder
 
 
 def _with_photos(folder: Path) -> Kapture:

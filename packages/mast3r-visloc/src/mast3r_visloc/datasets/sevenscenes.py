@@ -14,8 +14,9 @@ from mast3r_model import ImageTransform, InputError
 from mast3r_visloc.cameras import Camera, PixelConvention
 from mast3r_visloc.datasets.contract import Query
 from mast3r_visloc.datasets.depth_lifting import lift_depth
-from mast3r_visloc.datasets.kapture_images import LoadPoints, check_kapture, kapture_map, kapture_queries
-from mast3r_visloc.datasets.visloc_dataset import VislocDataset, existing_folder, find_pairs, find_scene
+from mast3r_visloc.datasets.kapture_images import LoadPoints, kapture_map, kapture_queries
+from mast3r_visloc.datasets.layout import check_kapture, existing_folder, find_pairs, find_scene
+from mast3r_visloc.datasets.visloc_dataset import VislocDataset
 from mast3r_visloc.formats import read_depth
 from mast3r_visloc.maps import DensePoints, LocalizationMap, MapImage
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from mast3r_visloc.datasets.colmap_reconstruction import check_colmap_model, colmap_map
 from mast3r_visloc.datasets.contract import Query
-from mast3r_visloc.datasets.kapture_images import check_kapture, kapture_queries
-from mast3r_visloc.datasets.visloc_dataset import VislocDataset, existing_folder
+from mast3r_visloc.datasets.kapture_images import kapture_queries
+from mast3r_visloc.datasets.layout import check_kapture, existing_folder
+from mast3r_visloc.datasets.visloc_dataset import VislocDataset
 from mast3r_visloc.maps import LocalizationMap
 
 _logger = logging.getLogger("mast3r.visloc")
