@@ -25,7 +25,7 @@ from mast3r_match import (
     select_pairs_of_crops,
 )
 from mast3r_match.coarse_to_fine import make_overlapping_grid, norm_windows, score_cell, start_pos, warp_image
-from mast3r_match.coarse_to_fine.crops import cut, working_photo
+from mast3r_match.coarse_to_fine.crops import cut_window, working_photo
 from mast3r_match.coarse_to_fine.homography import apply_homography
 from mast3r_model import InputError, crop_and_resize_transform, load_image, nearest_network_shape
 
@@ -259,7 +259,7 @@ def test_masked_pixels_match_in_no_window(network: Any, shifted: tuple[Path, Pat
 
 def test_windows_keep_the_photos_pixels(shifted: tuple[Path, Path], scene: np.ndarray) -> None:
     working = working_photo(load_image(shifted[0], 128), max_size=None)
-    crop = cut(working, (20, 30, 148, 126))
+    crop = cut_window(working, (20, 30, 148, 126))
     np.testing.assert_array_equal(crop.pixels, scene[30:126, 20:148])
     assert crop.tensor.shape == (3, 96, 128)
     np.testing.assert_array_equal(crop.to_working(np.array([[0.0, 0.0], [5.0, 7.0]])), [[20, 30], [25, 37]])

@@ -24,7 +24,13 @@ from mast3r_match import (
     make_retriever,
     read_retrieval_checkpoint,
 )
-from mast3r_match.retrieval import AsmkDatabase, RetrievalHead, Whitening, read_codebook
+from mast3r_match.retrieval import (
+    AsmkDatabase,
+    RetrievalHead,
+    Whitening,
+    encoder_retriever,
+    read_codebook,
+)
 from mast3r_match.retrieval.checkpoint import codebook_path, parse_size
 from mast3r_model import (
     CheckpointError,
@@ -350,6 +356,29 @@ def test_queries_and_database_may_differ() -> None:
     np.testing.assert_allclose(np.diag(retriever.similarity(small, small)), 1, atol=1e-5)
     with pytest.raises(InputError, match="features is 0"):
         EncoderRetriever(Tokens(), features=0)
+
+
+def test_a_database_is_prepared_once_for_many_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted: list[int] = []
+    original = encoder_retriever.fit_to_images
+
+    def counting(images: Sequence[torch.Tensor]) -> object:
+        fitted.append(len(images))
+        return original(images)
+
+    monkeypatch.setattr(encoder_retriever, "fit_to_images", counting)
+    images = walk(6, 12)
+    retriever = EncoderRetriever(Tokens(), features=50)
+    described = retriever.describe(images)
+    rows = [retriever.similarity([query], described)[0] for query in described]
+    assert fitted == [6]
+    np.testing.assert_allclose(rows, retriever.similarity(described, list(described)), atol=1e-6)
+    assert fitted == [6]  # another list of the same images
+    other = retriever.similarity(described[:1], described[1:])
+    assert fitted == [6, 5]
+    np.testing.assert_array_equal(
+        other, EncoderRetriever(Tokens(), features=50).similarity(described[:1], described[1:])
+    )
 
 
 def test_empty_and_equal_images() -> None:

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING
 from mast3r_model import lazy_names
 
 if TYPE_CHECKING:
+    from .coarse_to_fine import WindowPair as WindowPair
+    from .coarse_to_fine import WorkingPhoto as WorkingPhoto
     from .coarse_to_fine import crop_slice as crop_slice
     from .coarse_to_fine import crop_tag as crop_tag
     from .coarse_to_fine import crop_to_homography as crop_to_homography
+    from .coarse_to_fine import cut_window as cut_window
     from .coarse_to_fine import match_coarse_to_fine as match_coarse_to_fine
     from .coarse_to_fine import rectify_crop as rectify_crop
     from .coarse_to_fine import select_pairs_of_crops as select_pairs_of_crops
     from .coarse_to_fine import select_windows as select_windows
+    from .coarse_to_fine import working_photo as working_photo
     from .correspondences import Correspondences as Correspondences
     from .correspondences import DescriptorMaps as DescriptorMaps
     from .correspondences import match_confident_pixels as match_confident_pixels
@@ -66,12 +70,15 @@ _MODULE_OF = {
     "ReciprocalMatches": "reciprocal",
     "Retriever": "retrieval",
     "Verification": "verify",
+    "WindowPair": "coarse_to_fine",
+    "WorkingPhoto": "coarse_to_fine",
     "asmk_similarity": "retrieval",
     "bruteforce_reciprocal_nns": "upstream",
     "cdistMatcher": "upstream",
     "crop_slice": "coarse_to_fine",
     "crop_tag": "coarse_to_fine",
     "crop_to_homography": "coarse_to_fine",
+    "cut_window": "coarse_to_fine",
     "draw_matches": "viz",
     "extract_correspondences": "upstream",
     "extract_correspondences_nonsym": "upstream",
@@ -96,6 +103,7 @@ _MODULE_OF = {
     "select_pairs_of_crops": "coarse_to_fine",
     "select_windows": "coarse_to_fine",
     "verify_matches": "verify",
+    "working_photo": "coarse_to_fine",
 }
 
 __all__ = sorted(_MODULE_OF)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .crops import Crop, WorkingPhoto, cut_window, working_photo
 from .homography import RectifiedCrop, crop_to_homography, rectify_crop, warp_image
 from .pipeline import match_coarse_to_fine
 from .selection import (
@@ -16,12 +17,15 @@ from .selection import (
 from .windows import make_overlapping_grid, norm_windows, start_pos
 
 __all__ = [
+    "Crop",
     "RectifiedCrop",
     "ScoredWindows",
     "WindowPair",
+    "WorkingPhoto",
     "crop_slice",
     "crop_tag",
     "crop_to_homography",
+    "cut_window",
     "make_overlapping_grid",
     "match_coarse_to_fine",
     "norm_windows",
@@ -31,4 +35,5 @@ __all__ = [
     "select_windows",
     "start_pos",
     "warp_image",
+    "working_photo",
 ]

@@ -119,7 +119,7 @@ def working_photo(
     )
 
 
-def cut(photo: WorkingPhoto, window: Window) -> Crop:
+def cut_window(photo: WorkingPhoto, window: Window) -> Crop:
     """The window as it is, or rectified where the photo's intrinsics are known."""
     if photo.intrinsics is not None:
         rectified = rectify_crop(photo.intrinsics, window)

@@ -20,7 +20,7 @@ from mast3r_match.predictions import match_prediction
 from mast3r_match.selection import away_from_border
 from mast3r_model import AsymmetricCroCo3DStereo, ImageTransform, LoadedImage, PairPrediction, load_image
 
-from .crops import WorkingPhoto, cut, working_photo
+from .crops import WorkingPhoto, cut_window, working_photo
 from .selection import WindowPair, select_windows
 
 
@@ -142,7 +142,7 @@ def _match_windows(
         batch = windows[start : start + batch_size]
         keys = [(0, pair.window1) for pair in batch] + [(1, pair.window2) for pair in batch]
         rows = {key: row for row, key in enumerate(dict.fromkeys(keys))}
-        crops = [cut(working[side], window) for side, window in rows]
+        crops = [cut_window(working[side], window) for side, window in rows]
         features = model.encode([crop.tensor for crop in crops], batch_size=batch_size)
         pairs = [(rows[0, pair.window1], rows[1, pair.window2]) for pair in batch]
         predictions = decode_for_matching(model, features, pairs, options, batch_size)

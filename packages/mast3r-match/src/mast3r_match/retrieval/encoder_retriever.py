@@ -50,6 +50,7 @@ class EncoderRetriever:
         self.model = model
         self.features = features
         self.image_size = image_size
+        self._last: tuple[Sequence[Tensor], Whitening | None, Tensor | None] = ((), None, None)
 
     def describe(self, images: Sequence[RetrievalImage]) -> list[Float[Tensor, "tokens channels"]]:
         """All tokens of each image, on the CPU: which of them stand out is known once the set is."""
@@ -65,11 +66,21 @@ class EncoderRetriever:
 
         The whitening is that of the database.
         """
-        whitening = fit_to_images(database)
-        stacked = self._outstanding(database, whitening)
+        whitening, stacked = self._prepared(database)
         if queries is database:
             return token_similarity(stacked, stacked).cpu().numpy()
         return token_similarity(self._outstanding(queries, whitening), stacked).cpu().numpy()
+
+    def _prepared(
+        self, database: Sequence[Float[Tensor, "tokens channels"]]
+    ) -> tuple[Whitening, Float[Tensor, "images features channels"]]:
+        """Whitening and whitened tokens of a database; the last one is kept, for one query after another."""
+        images, whitening, stacked = self._last
+        if whitening is None or stacked is None or not _same(images, database):
+            whitening = fit_to_images(database)
+            stacked = self._outstanding(database, whitening)
+            self._last = (tuple(database), whitening, stacked)
+        return whitening, stacked
 
     def _outstanding(
         self, images: Sequence[Tensor], whitening: Whitening
@@ -84,6 +95,10 @@ class EncoderRetriever:
             strongest = whitened.norm(dim=1).topk(min(self.features, len(whitened))).indices
             stacked[row, : len(strongest)] = normalize(whitened[strongest], dim=1)
         return stacked
+
+
+def _same(some: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+    return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))
 
 
 def fit_to_images(images: Sequence[Float[Tensor, "tokens channels"]]) -> Whitening:
