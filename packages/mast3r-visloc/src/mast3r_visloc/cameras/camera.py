@@ -16,6 +16,9 @@ from mast3r_model import InputError
 PixelConvention = Literal["centre", "corner"]
 """``centre``: an integer is a pixel's centre (OpenCV, ours). ``corner``: the first pixel's centre is 0.5."""
 
+MAX_SIDE = 1_000_000
+"""Pixels; more is a mistake."""
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -41,14 +44,18 @@ class Camera:
                 positive, or a panorama, which has none.
         """
         object.__setattr__(self, "params", tuple(float(value) for value in self.params))
+        if not 1 <= min(self.width, self.height) <= max(self.width, self.height) <= MAX_SIDE:
+            raise InputError(
+                f"a camera of {self.width}x{self.height} pixels", f"sides are from 1 to {MAX_SIDE} pixels"
+            )
         expected = len(self.to_colmap(check=False).params)
         if len(self.params) != expected:
             raise InputError(
                 f"camera model {self.model} has {expected} parameters, got {len(self.params)}",
                 f"the parameters of {self.model} are {self.to_colmap(check=False).params_info}",
             )
-        if self.width < 1 or self.height < 1 or not np.isfinite(self.params).all():
-            raise InputError(f"a camera of {self.width}x{self.height} pixels with parameters {self.params}")
+        if not np.isfinite(self.params).all():
+            raise InputError(f"the parameters of a camera must be finite, got {self.params}")
         if not self.focal_lengths:
             raise InputError(
                 f"cameras of model {self.model} have no focal length and cannot be used here",

@@ -13,6 +13,9 @@ from .camera import Camera
 CORNER_TO_CENTRE = 0.5
 """COLMAP's first pixel centre is 0.5, ours is 0."""
 
+LARGEST_ROUND_TRIP = 0.01
+"""Pixels between one and where its ray is seen."""
+
 
 def project(camera: Camera, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 2"]:
     """Where a camera sees points.
@@ -41,12 +44,17 @@ def unproject(camera: Camera, pixels: Float[np.ndarray, "n 2"]) -> Float[np.ndar
         pixels: (n, 2) pixels (x, y), an integer being a pixel's centre.
 
     Returns:
-        (n, 3) float64 rays of length 1 in the camera's frame; NaN for pixels outside what the model can see.
+        (n, 3) float64 rays of length 1 in the camera's frame; NaN for pixels outside what the model can see
+        in front of the camera.
     """
     rays = np.full((len(pixels), 3), np.nan)
     finite = np.isfinite(pixels).all(1)
     if finite.any():
         rays[finite] = camera.to_colmap().cam_ray_from_img(corner_pixels(pixels[finite]))
+    # COLMAP answers for some pixels that no ray in front of the camera leads to, with a ray of another pixel.
+    with np.errstate(invalid="ignore"):
+        wrong = ~(np.abs(project(camera, rays) - pixels).max(1, initial=0.0) <= LARGEST_ROUND_TRIP)
+    rays[wrong] = np.nan
     return rays
 
 
@@ -61,7 +69,6 @@ def normalized(camera: Camera, pixels: Float[np.ndarray, "n 2"]) -> Float[np.nda
         (n, 2) float64 (x / z, y / z); NaN for pixels that do not look forward.
     """
     rays = unproject(camera, pixels)
-    rays[~(rays[:, 2] > 0)] = np.nan
     return rays[:, :2] / rays[:, 2:]
 
 

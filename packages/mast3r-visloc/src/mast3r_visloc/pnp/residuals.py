@@ -25,7 +25,9 @@ def reprojection_errors(
     Returns:
         (n,) pixels; infinite for points that are not in front of the camera, or not finite.
     """
-    seen = project(camera, points3d @ cam_from_world[:3, :3].T + cam_from_world[:3, 3])
+    with np.errstate(invalid="ignore"):  # of points that are not finite
+        in_camera = points3d @ cam_from_world[:3, :3].T + cam_from_world[:3, 3]
+    seen = project(camera, in_camera)
     errors = np.hypot(*(seen - points2d).T)
     return np.where(np.isfinite(errors), errors, np.inf)
 
