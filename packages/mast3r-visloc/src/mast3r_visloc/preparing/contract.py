@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
-from mast3r_match import Matches
+if TYPE_CHECKING:
+    from mast3r_match import Matches  # which brings torch
 
 BenchmarkName = Literal["aachen", "cambridge", "7scenes", "inloc"]
 Points = Literal["nvm", "triangulate"]
@@ -27,7 +28,7 @@ class Track(Protocol):
         ...
 
 
-PairMatcher = Callable[[Sequence[Path], Sequence[tuple[int, int]]], Iterable[Matches]]
+PairMatcher = Callable[[Sequence[Path], Sequence[tuple[int, int]]], "Iterable[Matches]"]
 """Matches pairs of photos: paths, and pairs of indices into them; one result each, in their order."""
 
 

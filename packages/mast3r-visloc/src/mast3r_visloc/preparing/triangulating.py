@@ -9,19 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pycolmap
 from jaxtyping import Float, Int
 from scipy.sparse import coo_array
 
-from mast3r_match import Matches
 from mast3r_model import Mast3rError, NothingFoundError
 
 from .colmap_models import write_text_model
 from .contract import PairMatcher
 from .nvm import read_nvm_points
 from .nvm_models import MapPoints, PosedPhoto, is_model_of, map_points
+
+if TYPE_CHECKING:
+    from mast3r_match import Matches  # which brings torch
 
 NETWORK_PIXELS = 512
 """COLMAP's thresholds are for keypoints exact to a pixel; ours are exact to one of the network's input."""
