@@ -53,8 +53,10 @@ def result_line(
 ) -> str:
     """One line about a photo.
 
-    ``IMG_0412.jpg   localised   412 of 1033 inliers (40 %)   x 12.41  y -3.08  z 1.52   heading 128.4°   0.42 s``
-    ``IMG_0413.jpg   failed      too few inliers (7 < 12)     nearest photo: db/1023.jpg``
+    ::
+
+        a.jpg   localised   412 of 1033 inliers (40 %)     x 12.41  y -3.08  z 1.52   heading 128.4°   0.42 s
+        b.jpg   failed      too few inliers (7 < 12)       nearest photo: db/1023.jpg
 
     Positions are those of the camera in the map's unit.
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,9 +42,11 @@ def write_matches(path: Path, matches: Correspondences) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    arrays = {name: np.asarray(getattr(matches, name), dtype=dtype) for name, dtype in _DTYPES.items()}
+    arrays: dict[str, Any] = {
+        name: np.asarray(getattr(matches, name), dtype=dtype) for name, dtype in _DTYPES.items()
+    }
     with atomic_write(path) as temporary:
-        np.savez(temporary, **arrays)  # type: ignore[arg-type]
+        np.savez(temporary, **arrays)
 
 
 def read_matches(path: Path) -> Correspondences:
@@ -54,10 +57,11 @@ def read_matches(path: Path) -> Correspondences:
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in _DTYPES}
+            arrays: dict[str, Any] = {name: file[name] for name in _DTYPES}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"cannot read the matches {path}: {error}") from error
     if len({len(array) for array in arrays.values()}) != 1:
         raise InputError(f"the arrays of {path} have different lengths")
-    wide = {name: arrays[name].astype(np.float64) for name in ("query_xy", "map_xy", "confidence")}
-    return Correspondences(**(arrays | wide))
+    for name in ("query_xy", "map_xy", "confidence"):
+        arrays[name] = arrays[name].astype(np.float64)
+    return Correspondences(**arrays)

@@ -57,7 +57,7 @@ def check_writable_name(name: str) -> None:
 
 
 def is_comment(line: str) -> bool:
-    """Whether a line of a text file is a comment: ``#`` and a blank, so that photos may be called ``#1.jpg``."""
+    """Whether a line is a comment: ``#`` and a blank, because photos may be called ``#1.jpg``."""
     return line == "#" or (line.startswith("#") and line[1:2].isspace())
 
 

@@ -1,4 +1,4 @@
-"""Files of poses: ``name qw qx qy qz tx ty tz``, world to camera, a line for each photo (spec 50 A8, C1, D7)."""
+"""Files of poses: lines ``name qw qx qy qz tx ty tz``, world to camera (spec 50 A8, C1, D7)."""
 
 from __future__ import annotations
 
@@ -142,13 +142,13 @@ def _parsed(line: str) -> tuple[str, Float[np.ndarray, "4 4"]]:
     fields = (
         [field.strip() for field in line.rsplit(",", 7)] if line.count(",") >= 7 else line.rsplit(None, 7)
     )
-    if len(fields) != 8 or not fields[0]:
+    if len(fields) != 8 or not fields[0].strip():
         raise InputError(f"expected a name and seven numbers, got {line!r}")
     try:
         numbers = [float(field) for field in fields[1:]]
     except ValueError:
         raise InputError(f"expected a name and seven numbers, got {line!r}") from None
-    return fields[0], pose_matrix(tuple(numbers))  # type: ignore[arg-type]
+    return fields[0].strip(), pose_matrix(tuple(numbers))  # type: ignore[arg-type]
 
 
 def _numbers(pose: NamedPose, on_failure: OnFailure, sign: Sign) -> PoseNumbers | None:

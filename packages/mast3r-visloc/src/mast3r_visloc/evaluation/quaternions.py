@@ -64,7 +64,7 @@ def pose_matrix(numbers: PoseNumbers) -> Float[np.ndarray, "4 4"]:
 
 
 def _eigenvector_quaternion(rotation: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, " wxyz"]:
-    """Bar-Itzhack's way (2000): an eigenvector, whose sign is whatever LAPACK gives; so are upstream's files."""
+    """Bar-Itzhack's way (2000), an eigenvector: its sign is LAPACK's, and so it is in upstream's files."""
     (a, b, c), (d, e, f), (g, h, i) = rotation
     matrix = np.array(
         [

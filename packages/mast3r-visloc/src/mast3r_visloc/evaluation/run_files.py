@@ -9,12 +9,12 @@
 | matches/NNNN.npz | correspondences of query NNNN, see `match_files` |
 | pictures/NNNN.jpg | its match picture, as in report.html |
 
-``report.json`` is one object: ``schema`` (``mast3r.visloc/1``), ``name`` of the run, ``complete`` (false if it
-was interrupted), ``options``, ``versions`` of the packages, ``thresholds`` ([metres, degrees] pairs),
+``report.json`` is one object: ``schema`` (``mast3r.visloc/1``), ``name`` of the run, ``complete`` (false if
+it was interrupted), ``options``, ``versions`` of the packages, ``thresholds`` ([metres, degrees] pairs),
 ``summary`` (``queries``, ``localised``, ``without_truth``, ``median_position_m``, ``median_rotation_deg``,
-``recalls`` in percent; null where nothing could be evaluated or the median is infinite), and ``queries``: for
-each the fields of `QueryRecord`. Matrices are rows of numbers, poses are camera to world with x right, y down,
-z forward, pixels of cameras are COLMAP's (the first pixel's centre is 0.5).
+``recalls`` in percent; null where nothing could be evaluated or the median is infinite), and ``queries``:
+for each the fields of `QueryRecord`. Matrices are rows of numbers, poses are camera to world with x right,
+y down, z forward, pixels of cameras are COLMAP's (the first pixel's centre is 0.5).
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class GroundTruth:
             there = next(iter(self.poses), "none")
             raise InputError(
                 f"{self.source} has no pose of {len(missing)} of {len(wanted)} photos: {shown}",
-                f"photos are found by their name, or by their file's name if it is unique; a name there: {there}",
+                f"photos are found by name, or by their file's name if it is unique; a name there: {there}",
             )
         return {name: self.poses[found] for name, found in known.items()}
 
@@ -60,7 +60,7 @@ def read_truth(path: Path) -> GroundTruth:
 
     | path | is |
     |---|---|
-    | folder with ``cameras``/``images`` ``.bin`` or ``.txt``, also in ``sparse/0`` and the like | COLMAP model |
+    | folder with ``images.bin`` or ``images.txt``, also in ``sparse/0`` and the like | COLMAP model |
     | folder with ``sensors/sensors.txt``, or the ``sensors/trajectories.txt`` in it | kapture |
     | file | ``name qw qx qy qz tx ty tz``, world to camera |
 

@@ -45,7 +45,7 @@ def recall_curves(summary: Summary, errors: Sequence[PoseError]) -> bytes:
 
 
 def curve_points(values: Float[np.ndarray, " n"]) -> tuple[np.ndarray, np.ndarray]:
-    """Errors in rising order, and the percentage of all values at or below each; infinite ones are left out."""
+    """Finite errors in rising order, and the percentage of all values at or below each."""
     finite = np.sort(values[np.isfinite(values)])
     share = 100.0 * np.arange(1, len(finite) + 1) / max(len(values), 1)
     if len(finite) > MAX_STEPS:

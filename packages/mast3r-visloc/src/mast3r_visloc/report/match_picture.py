@@ -37,7 +37,7 @@ def localization_picture(
     """The query beside the map image with most inliers (most matches if it has none).
 
     All matches of these two photos are dots; evenly chosen ones are lines as well, so that the photos can
-    still be seen. Photos are shown as their files hold them, not turned by EXIF, as the pixels of matches are.
+    still be seen. Photos are shown as their files hold them, not turned by EXIF: so are the matches' pixels.
 
     Args:
         pose: what was found, with correspondences in the photos' pixels.

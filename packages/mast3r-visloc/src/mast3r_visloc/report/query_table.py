@@ -71,6 +71,7 @@ def _cells(record: QueryRecord, pictured: bool, evaluated: bool) -> list[str]:
 
 
 def _error(value: float, digits: int) -> str:
+    """Empty for failures and for what has no truth: the column of results says which."""
     return f"{value:.{digits}f}" if math.isfinite(value) else ""
 
 
