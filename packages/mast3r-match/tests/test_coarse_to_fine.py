@@ -263,3 +263,10 @@ def test_windows_keep_the_photos_pixels(shifted: tuple[Path, Path], scene: np.nd
     np.testing.assert_array_equal(crop.pixels, scene[30:126, 20:148])
     assert crop.tensor.shape == (3, 96, 128)
     np.testing.assert_array_equal(crop.to_working(np.array([[0.0, 0.0], [5.0, 7.0]])), [[20, 30], [25, 37]])
+    camera = np.array([[100.0, 0, 190], [0, 100, 150], [0, 0, 1]])
+    turned = cut_window(
+        working_photo(load_image(shifted[0], 128), max_size=None, intrinsics=camera), (20, 30, 148, 126)
+    )
+    for window in (crop, turned):
+        points = np.array([[30.5, 40.0], [100.0, 90.25]])
+        np.testing.assert_allclose(window.to_working(window.from_working(points)), points, atol=1e-9)

@@ -78,6 +78,10 @@ class Crop:
         """Points of the crop in pixels of the working photo."""
         return apply_homography(self.homography, points)
 
+    def from_working(self, points: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
+        """Points of the working photo in pixels of the crop."""
+        return apply_homography(np.linalg.inv(self.homography), points)
+
 
 def working_photo(
     loaded: LoadedImage,
