@@ -1,0 +1,291 @@
+"""Where was this photo taken: the whole way from a map and a photo to a pose (spec 50 D)."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from jaxtyping import Float
+
+from mast3r_model import InputError
+from mast3r_visloc.cameras import Camera, QueryCamera, query_camera
+from mast3r_visloc.datasets import Candidate, Query
+from mast3r_visloc.maps import LocalizationMap, NetworkPoints, network_points
+from mast3r_visloc.poses import Failure, Pose
+
+from .evidence import ImageEvidence
+from .fine_matching import FineImage, FinePhoto, match_windows
+from .index import MapIndex
+from .options import LocalizationOptions, localization_options
+from .pair_matching import KnownImage, match_known_images
+from .photos import FileTransform, NetworkPhoto, read_photo
+from .retrieval import CandidateFinder, candidate_finder
+from .search import Solution, search
+
+if TYPE_CHECKING:
+    from mast3r_model import AsymmetricCroCo3DStereo, EncodedImage
+
+REMEMBERED_IMAGES = 256
+"""Map images whose points stay in memory."""
+
+
+class Localizer:
+    """Localises photos in a map::
+
+        with Localizer(read_map("map/"), load_model()) as localizer:
+            pose = localizer.localize("photo.jpg")
+        pose.cam2world, pose.num_inliers, pose.reason
+
+    The map's images are encoded once: beforehand by `build_index`, else as they are needed. A query is encoded
+    once for all its candidates.
+
+    Args:
+        localization_map: as `read_map` returns it.
+        model: a network, as `mast3r_model.load_model` returns it.
+        options: how to localise.
+        pairs: map images to try by the query's name, for ``retrieval="pairs"``.
+        priors: rough 4x4 cam2world by the query's name, for ``retrieval="near"``.
+        radius: of ``near``, in the map's unit.
+        progress: called with the number of map images just looked at, while retrieval is prepared.
+        **keywords: fields of `LocalizationOptions` that differ from `options`.
+
+    Raises:
+        InputError: options that mean nothing, or no image of the map has 3D points.
+        CheckpointError: a retrieval checkpoint that cannot be read.
+    """
+
+    def __init__(
+        self,
+        localization_map: LocalizationMap,
+        model: AsymmetricCroCo3DStereo,
+        options: LocalizationOptions | None = None,
+        *,
+        pairs: Mapping[str, Sequence[Candidate]] | None = None,
+        priors: Mapping[str, Float[np.ndarray, "4 4"]] | None = None,
+        radius: float | None = None,
+        progress: Callable[[int], None] | None = None,
+        **keywords: object,
+    ) -> None:
+        self.options = localization_options(options, keywords)
+        self.map, self.model = localization_map, model
+        if all(image.load_points is None for image in localization_map.images):
+            raise InputError(
+                f"{localization_map.source}: no image of the map has 3D points",
+                "give a map with points or depth, such as what `mast3r sfm DIR -o MAP` makes",
+            )
+        self.index = MapIndex.of(
+            localization_map, model, size=self.options.size, batch_size=self.options.batch_size
+        )
+        self._make_finder = lambda: candidate_finder(
+            self.options.retrieval,
+            self.index,
+            topk=self.options.topk,
+            pairs=pairs,
+            priors=priors,
+            radius=radius,
+            progress=progress,
+        )
+        self._finder: CandidateFinder | None = None
+        self._points: OrderedDict[int, NetworkPoints] = OrderedDict()
+
+    def localize(
+        self,
+        image: str | Path,
+        *,
+        camera: Camera | None = None,
+        candidates: Sequence[str] | None = None,
+        name: str | None = None,
+    ) -> Pose:
+        """Find where a photo was taken.
+
+        Args:
+            image: the photo.
+            camera: of it, in the pixels of its file; None for what EXIF says, or a focal length that is
+                found with the pose.
+            candidates: names of map images to try, best first; None to find them.
+            name: of the photo in the result and in lists; None for its path.
+
+        Returns:
+            The pose; without success it says why.
+
+        Raises:
+            ImageError: the photo cannot be read.
+            InputError: a camera that does not fit the photo, or a candidate that is not in the map.
+        """
+        path = Path(image)
+        return self._localize(Query(str(path) if name is None else name, path, camera), candidates)
+
+    def localize_many(
+        self,
+        queries: Iterable[Query],
+        *,
+        candidates: Callable[[Query], Sequence[str]] | None = None,
+    ) -> Iterator[tuple[Query, Pose]]:
+        """Localise photos one after another.
+
+        Args:
+            queries: photos with names and, where known, cameras.
+            candidates: names of map images to try for a query; None to find them.
+
+        Yields:
+            Each query with its pose, in their order.
+
+        Raises:
+            ImageError: a photo cannot be read.
+            InputError: as for `localize`.
+        """
+        for query in queries:
+            yield query, self._localize(query, None if candidates is None else candidates(query))
+
+    def close(self) -> None:
+        """Delete what was kept on the disk for this run."""
+        self.index.close()
+
+    def __enter__(self) -> Self:
+        """For ``with``."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """`close`."""
+        self.close()
+
+    def query_camera(self, query: Query) -> QueryCamera:
+        """The camera that a query is localised with, and where it comes from.
+
+        Raises:
+            ImageError: the photo cannot be read.
+            InputError: the camera does not fit the photo.
+        """
+        photo = read_photo(query.path, size=self.options.size, patch_size=self.model.patch_size)
+        return self._camera(query, photo)
+
+    def _camera(self, query: Query, photo: NetworkPhoto) -> QueryCamera:
+        return query_camera(
+            query.path,
+            photo.transform.original_shape,
+            listed=query.camera,
+            focal=self.options.focal,
+        )
+
+    def _localize(self, query: Query, names: Sequence[str] | None) -> Pose:
+        watch = _Stopwatch()
+        photo = read_photo(query.path, size=self.options.size, patch_size=self.model.patch_size)
+        camera = self._camera(query, photo)
+        watch.lap("read")
+        encoded = self.model.encode([photo.tensor])[0]
+        watch.lap("encode")
+        if names is None:
+            names = [candidate.name for candidate in self._find(query, encoded)]
+        self._check_names(names)
+        watch.lap("retrieve")
+        matcher = _QueryMatcher(self, photo, camera, encoded)
+        solution = search(names, matcher.match, camera, self.options)
+        watch.lap("match and solve")
+        return _as_pose(query, camera, solution, watch.seconds)
+
+    def _find(self, query: Query, encoded: EncodedImage) -> Sequence[Candidate]:
+        if self._finder is None:
+            self._finder = self._make_finder()
+        return self._finder(query, encoded)
+
+    def _check_names(self, names: Sequence[str]) -> None:
+        unknown = [name for name in names if name not in self.map.index_of]
+        if unknown:
+            raise InputError(f"{unknown[0]!r} is no image of the map {self.map.source}")
+
+    def points(self, number: int, transform: FileTransform) -> NetworkPoints:
+        """What map image `number` sees, in network pixels; the last ones asked for stay in memory."""
+        if number in self._points:
+            self._points.move_to_end(number)
+            return self._points[number]
+        image = self.map.images[number]
+        assert image.load_points is not None
+        found = network_points(
+            image.load_points(), transform, stride=self.options.map_stride, cam2world=image.cam2world
+        )
+        self._points[number] = found
+        if len(self._points) > REMEMBERED_IMAGES:
+            self._points.popitem(last=False)
+        return found
+
+
+class _QueryMatcher:
+    """Matches one query with map images."""
+
+    def __init__(
+        self, localizer: Localizer, photo: NetworkPhoto, camera: QueryCamera, encoded: EncodedImage
+    ) -> None:
+        self.localizer, self.photo, self.encoded = localizer, photo, encoded
+        self.fine = FinePhoto.of(photo, camera.camera, localizer.options) if localizer.options.fine else None
+
+    def match(self, names: Sequence[str]) -> Iterator[tuple[str, ImageEvidence]]:
+        """What the map images of these names say of the query; those without points or photo say nothing."""
+        localizer, options = self.localizer, self.localizer.options
+        numbers = [localizer.map.index_of[name] for name in names]
+        numbers = [number for number in numbers if localizer.map.images[number].load_points is not None]
+        features = localizer.index.get(numbers)
+        images = [
+            KnownImage(found.encoded, found.transform, localizer.points(number, found.transform))
+            for number, found in features.items()
+        ]
+        coarse = list(
+            match_known_images(localizer.model, self.encoded, self.photo.transform, images, options)
+        )
+        found = self._again(list(features), coarse) if self.fine is not None else coarse
+        for number, evidence in zip(features, found, strict=True):
+            yield localizer.map.images[number].name, evidence
+
+    def _again(self, numbers: Sequence[int], coarse: Sequence[ImageEvidence]) -> list[ImageEvidence]:
+        """Coarse to fine, a map image at a time in memory but windows of several in a batch."""
+        assert self.fine is not None
+        localizer, options = self.localizer, self.localizer.options
+        fine_images = []
+        for number, evidence in zip(numbers, coarse, strict=True):
+            image = localizer.map.images[number]
+            assert image.load_points is not None
+            photo = read_photo(image.path, size=options.size, patch_size=localizer.model.patch_size)
+            fine_photo = FinePhoto.of(photo, image.camera, options)
+            fine_images.append(FineImage(fine_photo, image.load_points(), image.cam2world, evidence))
+        return match_windows(localizer.model, self.fine, fine_images, options)
+
+
+class _Stopwatch:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """The stage that ends now."""
+        now = time.perf_counter()
+        self.seconds[stage] = now - self._last
+        self._last = now
+
+
+def _as_pose(query: Query, camera: QueryCamera, solution: Solution, seconds: Mapping[str, float]) -> Pose:
+    result = solution.result
+    reason: Failure | None = None
+    if not result.success:
+        known: dict[object, Failure] = {"few_matches": "few_matches", "few_inliers": "few_inliers"}
+        reason = known.get(result.info.get("failed"), "few_inliers") if solution.names else "no_candidates"
+    warnings = result.info.get("warnings", ())
+    return Pose(
+        name=query.name,
+        success=result.success,
+        cam2world=result.cam2world,
+        camera=result.camera,
+        camera_source=camera.source,
+        num_inliers=result.num_inliers,
+        candidates=tuple(solution.names),
+        correspondences=solution.correspondences,
+        method="pnp" if result.success else None,
+        reason=reason,
+        covariance=result.covariance,
+        warnings=tuple(map(str, warnings)) if isinstance(warnings, (list, tuple)) else (),
+        timings=dict(seconds),
+    )
