@@ -40,8 +40,8 @@ class Localizer:
             pose = localizer.localize("photo.jpg")
         pose.cam2world, pose.num_inliers, pose.reason
 
-    The map's images are encoded once: beforehand by `build_index`, else as they are needed. A query is encoded
-    once for all its candidates.
+    The map's images are encoded once: beforehand by `build_index`, else as they are needed. A query is
+    encoded once for all its candidates.
 
     Args:
         localization_map: as `read_map` returns it.
@@ -80,7 +80,7 @@ class Localizer:
         self.index = MapIndex.of(
             localization_map, model, size=self.options.size, batch_size=self.options.batch_size
         )
-        self._make_finder = lambda: candidate_finder(
+        self._make_finder: Callable[[], CandidateFinder] = lambda: candidate_finder(
             self.options.retrieval,
             self.index,
             topk=self.options.topk,

@@ -1,4 +1,4 @@
-"""Photos as the network sees them, upright, and the way back to the pixels of their files (spec 50, trap 30)."""
+"""Photos as the network sees them, upright, and the way back to their files' pixels (spec 50, trap 30)."""
 
 from __future__ import annotations
 

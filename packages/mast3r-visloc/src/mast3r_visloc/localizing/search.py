@@ -1,4 +1,4 @@
-"""From a query's candidates to its pose: a few map images at a time, until more would not help (spec 50 D2)."""
+"""From a query's candidates to its pose: a few at a time, until more would not help (spec 50 D2)."""
 
 from __future__ import annotations
 
@@ -100,9 +100,8 @@ def solve(evidence: Evidence, camera: QueryCamera, options: LocalizationOptions)
     every = np.ones(len(found), dtype=bool)
     groups = [every]
     if options.cluster:
-        groups = [np.isin(found.map_image, images) for images in clusters(evidence.shared_points())] or [
-            every
-        ]
+        connected = clusters(evidence.shared_points())
+        groups = [np.isin(found.map_image, images) for images in connected] or [every]
     best: Solution | None = None
     for rows in groups:
         result = _solve_rows(found, rows, camera, options)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
-
-from mast3r_model import ImageTransform
 
 from .contents import DensePoints, ImagePoints, SparsePoints
 
@@ -23,6 +22,23 @@ surface may be apart."""
 _SPACING_SAMPLE = 8
 _CORNERS = np.array([[0, 0], [1, 0], [0, 1], [1, 1]])
 """Steps (x, y) to the four pixels around a place."""
+
+
+class PixelTransform(Protocol):
+    """Between a photo's pixels and the network's, as `mast3r_model.ImageTransform` is."""
+
+    @property
+    def network_shape(self) -> tuple[int, int]:
+        """(height, width) of the network's input."""
+        ...
+
+    def points_to_network(self, points: Float[np.ndarray, "n 2"], /) -> Float[np.ndarray, "n 2"]:
+        """Pixels (x, y) of the photo as network pixels."""
+        ...
+
+    def points_to_original(self, points: Float[np.ndarray, "n 2"], /) -> Float[np.ndarray, "n 2"]:
+        """Network pixels as pixels of the photo."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +63,7 @@ class NetworkPoints:
 
 def network_points(
     points: ImagePoints,
-    transform: ImageTransform,
+    transform: PixelTransform,
     *,
     stride: int = 4,
     cam2world: Float[np.ndarray, "4 4"] | None = None,
@@ -59,8 +75,7 @@ def network_points(
 
     Args:
         points: of the photo.
-        transform: between the photo's pixels and the network's. For a photo that the network sees turned,
-            turn the points first (`turn_points`).
+        transform: between the photo's pixels and the network's.
         stride: network pixels, at least 1; of no effect for sparse points.
         cam2world: see `lookup`.
 
