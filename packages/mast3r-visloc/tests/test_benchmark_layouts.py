@@ -152,7 +152,7 @@ def test_pairs_with_photos_outside_the_map(data: Path) -> None:
 def test_damaged_maps_name_themselves(data: Path) -> None:
     model = data / AACHEN / "mapping/colmap/reconstruction"
     (model / "points3D.txt").write_text("1 2 3\n")
-    with pytest.raises(InputError, match="cannot read the COLMAP model"):
+    with pytest.raises(InputError, match="broken COLMAP model"):
         _ = VislocAachenDayNight(data / AACHEN, "all", "fire_top50").map
 
 

@@ -216,7 +216,7 @@ def test_views_need_the_networks_size(goldens: Path) -> None:
 def test_iterating_ends(goldens: Path) -> None:
     dataset = open_config(goldens, "cambridge@512", topk=1)
     dataset.set_resolution(model_of(224))
-    assert [len(views) for views in dataset] == [2, 2]  # type: ignore[attr-defined]
+    assert [len(views) for views in dataset] == [2, 2]
 
 
 def test_photos_are_read_only_when_asked_for(goldens: Path, monkeypatch: pytest.MonkeyPatch) -> None:

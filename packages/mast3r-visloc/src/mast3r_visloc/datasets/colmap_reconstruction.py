@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,12 @@ import pycolmap
 from mast3r_model import InputError
 from mast3r_visloc.cameras import Camera
 from mast3r_visloc.formats.lines import relative_name
-from mast3r_visloc.maps import LocalizationMap, MapImage, SparsePoints
+from mast3r_visloc.maps import LocalizationMap, MapImage, SparsePoints, open_colmap_model
 
 FILES = ("cameras", "images", "points3D")
+_KEPT_IMAGES = 512
+"""Points of so many images are kept: queries that follow one another share map images, and taking the points
+out of COLMAP's objects costs milliseconds an image. A bound keeps the memory flat."""
 
 
 def is_colmap_model(folder: Path) -> bool:
@@ -45,9 +48,10 @@ def colmap_map(folder: Path, photos: Path) -> LocalizationMap:
     Raises:
         InputError: the model cannot be read, or a photo's name leaves the folder.
     """
-    model = read_colmap_model(folder)
+    model = open_colmap_model(folder)
     images = [model.images[number] for number in sorted(model.reg_image_ids())]
     cameras = {number: Camera.from_colmap(camera) for number, camera in model.cameras.items()}
+    points_of = lru_cache(_KEPT_IMAGES)(partial(observed_points, model))
     return LocalizationMap(
         tuple(
             MapImage(
@@ -55,7 +59,7 @@ def colmap_map(folder: Path, photos: Path) -> LocalizationMap:
                 photos / relative_name(image.name, str(folder)),
                 cameras[image.camera_id],
                 _cam2world(image),
-                partial(observed_points, model, image.image_id),
+                partial(points_of, image.image_id),
             )
             for image in images
         ),
@@ -63,23 +67,6 @@ def colmap_map(folder: Path, photos: Path) -> LocalizationMap:
         "COLMAP model",
         colmap_model=folder,
     )
-
-
-def read_colmap_model(folder: Path) -> pycolmap.Reconstruction:
-    """Read a COLMAP model.
-
-    Raises:
-        InputError: it is missing or damaged.
-    """
-    check_colmap_model(folder)
-    try:
-        return pycolmap.Reconstruction(folder)
-    # What pycolmap raises on damaged files.
-    except (ValueError, IndexError, KeyError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"cannot read the COLMAP model {folder}: {reason}", "export the model again"
-        ) from None
 
 
 def observed_points(model: pycolmap.Reconstruction, image_id: int) -> SparsePoints:
@@ -94,7 +81,7 @@ def observed_points(model: pycolmap.Reconstruction, image_id: int) -> SparsePoin
     for observation in image.get_observation_points2D():
         place_of[observation.point3D_id] = observation.xy
     ids = list(place_of)
-    xyz = [model.points3D[number].xyz for number in ids]
+    xyz = [model.point3D(number).xyz for number in ids]
     return SparsePoints(
         xy=np.array(list(place_of.values()), dtype=np.float64).reshape(-1, 2) - 0.5,
         xyz=np.array(xyz, dtype=np.float64).reshape(-1, 3),

@@ -10,15 +10,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from mast3r_model import ImageTransform, InputError
+from mast3r_model import InputError
 from mast3r_visloc.cameras import Camera, PixelConvention
 from mast3r_visloc.datasets.contract import Query
-from mast3r_visloc.datasets.depth_lifting import lift_depth
 from mast3r_visloc.datasets.kapture_images import LoadPoints, kapture_map, kapture_queries
 from mast3r_visloc.datasets.layout import check_kapture, existing_folder, find_pairs, find_scene
 from mast3r_visloc.datasets.visloc_dataset import VislocDataset
 from mast3r_visloc.formats import read_depth
-from mast3r_visloc.maps import DensePoints, LocalizationMap, MapImage
+from mast3r_visloc.maps import DensePoints, LocalizationMap, MapImage, lift_depth
 
 SCENES = ("chess", "fire", "heads", "office", "pumpkin", "redkitchen", "stairs")
 PIXELS: PixelConvention = "centre"
@@ -67,4 +66,5 @@ def _read_points(path: Path, camera: Camera, cam2world: Float[np.ndarray, "4 4"]
             f"the depth map of {path} is not known", f"its name should contain {_COLOUR}, as 7-Scenes has it"
         )
     depth = read_depth(path.with_name(path.name.replace(_COLOUR, _DEPTH)), camera.shape)
-    return DensePoints(lift_depth(depth, camera, cam2world), ImageTransform.identity(camera.shape))
+    points = lift_depth(depth, camera, cam2world)
+    return DensePoints(points.grid.astype(np.float32), points.transform)  # as precise as the depth itself

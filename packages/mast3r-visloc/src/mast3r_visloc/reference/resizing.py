@@ -74,7 +74,7 @@ def resize_plan(shape: tuple[int, int], maxdim: int) -> ResizePlan:
         maxdim: longest side of the network's input, 512 or 224.
 
     Raises:
-        InputError: another `maxdim`.
+        InputError: another `maxdim`, or a photo so thin that nothing is left of it.
     """
     known = _LANDSCAPE_SHAPES.get(maxdim)
     if known is None:
@@ -92,6 +92,10 @@ def resize_plan(shape: tuple[int, int], maxdim: int) -> ResizePlan:
         tall, wide = min(known, key=lambda entry: abs(1 / entry[0] - ratio))[1]
         target = wide, tall
     crop = _largest_crop(shape, target[1] / target[0])
+    if min(crop) < 1:
+        raise InputError(
+            f"a photo of {width}x{height} pixels is too thin to be cut to {target[1]}x{target[0]}"
+        )
     margin_y, margin_x = (height - crop[0]) / 2, (width - crop[1]) / 2
     scale_y, scale_x = crop[0] / target[0], crop[1] / target[1]
     moved = np.array([[1, 0, margin_x], [0, 1, margin_y], [0, 0, 1]])
