@@ -140,8 +140,9 @@ def make_cambridge(raw: Path, scene: str = "ShopFacade") -> CambridgeTruth:
     (raw / scene / "reconstruction.nvm").write_text("\n".join(_nvm_lines(truth, names)) + "\n")
     for file, members in (("dataset_train.txt", truth.train), ("dataset_test.txt", truth.test)):
         lines = ["Visual Landmark Dataset V1", "ImageFile, Camera Position [X Y Z W P Q R]", ""]
-        for name in members:
-            lines.append(" ".join([name, *(repr(float(v)) for v in _centre_and_rotation(truth, name))]))
+        lines += [
+            " ".join([name, *(repr(float(v)) for v in _centre_and_rotation(truth, name))]) for name in members
+        ]
         (raw / scene / file).write_text("\n".join(lines) + "\n")
     return truth
 

@@ -67,7 +67,7 @@ def measure_focal(scans: Sequence[Path], size_wh: tuple[int, int]) -> float:
         raise InputError(
             f"no focal length can be measured: too few 3D points in {scans[0]} and its neighbours"
         )
-    return float(np.median(found))
+    return round(float(np.median(found)), 3)  # the solver's last digits differ from run to run
 
 
 def write_cutout_pose(target: Path, job: CutoutPoseJob) -> Placed:
@@ -116,6 +116,7 @@ def _resect(points: Float[np.ndarray, "h w 3"], size_wh: tuple[int, int]) -> _Re
     camera.params = [focal, width / 2 + 0.5, height / 2 + 0.5]
     estimation = pycolmap.AbsolutePoseEstimationOptions()
     estimation.ransac.max_error = max(4.0, 0.05 * width)  # the focal length is a guess yet
+    estimation.ransac.random_seed = 0
     refinement = pycolmap.AbsolutePoseRefinementOptions()
     refinement.refine_focal_length = True
     refinement.refine_extra_params = False

@@ -77,17 +77,18 @@ def prepare(
     """
     _check(request)
     scenes = PLANS[request.benchmark](request, match)
+    given = [given_pairs(request.pairs, scene, len(scenes)) for scene in scenes]
     _note_options(request)
     counts: Counter[Placed] = Counter()
     kept = 0
     problems: dict[str, str] = {}
-    for scene in scenes:
+    for scene, files in zip(scenes, given, strict=True):
         name = scene.name or request.benchmark
         made = make_pieces(
             scene.pieces, workers=request.workers, description=f"preparing {name}", track=track
         )
         lists, failed_lists = run_steps(scene.finish)
-        pairs_made, wrong_pairs = _bring_pairs(scene, request, len(scenes), find_candidates)
+        pairs_made, wrong_pairs = _bring_pairs(scene, request, files, find_candidates)
         counts += made.counts
         counts["made"] += lists + pairs_made
         kept += made.kept
@@ -155,11 +156,10 @@ def _note_options(request: PreparationRequest) -> None:
 
 
 def _bring_pairs(
-    scene: ScenePlan, request: PreparationRequest, scenes: int, finder: CandidateFinder | None
+    scene: ScenePlan, request: PreparationRequest, given: Sequence[Path], finder: CandidateFinder | None
 ) -> tuple[int, list[str]]:
     """Files of pairs that were written, and what is wrong with them."""
     problems: list[str] = []
-    given = given_pairs(request.pairs, scene, scenes)
     if request.pairs is not None and not given:
         problems.append(f"{request.pairs} holds no file of pairs for {scene.name or request.benchmark}")
     steps: list[Callable[[], Sequence[Path]]] = [partial(_place, source, scene, problems) for source in given]
