@@ -115,10 +115,11 @@ def _largest_crop(shape: tuple[int, int], ratio: float) -> tuple[int, int]:
 
 def network_tensor(photo: Image.Image, plan: ResizePlan) -> Float32[Tensor, "3 h w"]:
     """The network's input: values in [-1, 1], cut, then resized with antialiasing."""
-    pixels = torch.from_numpy(np.array(photo)).permute(2, 0, 1).to(torch.float32)
+    # Contiguous: for channels-last tensors the resize rounds otherwise than upstream's.
+    pixels = torch.from_numpy(np.array(photo)).permute(2, 0, 1).contiguous().to(torch.float32)
     values = (pixels / 255 - 0.5) / 0.5
     if plan.original == plan.shape:
-        return values.contiguous()
+        return values
     (height, width), (crop_height, crop_width) = plan.original, plan.crop
     top, left = round((height - crop_height) / 2), round((width - crop_width) / 2)
     cut = values[:, top : top + crop_height, left : left + crop_width]
