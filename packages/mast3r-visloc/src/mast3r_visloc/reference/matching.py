@@ -11,6 +11,8 @@ from torch import Tensor
 
 from mast3r_match import nearest_neighbors, reciprocal_nearest_neighbors
 
+from .brute_force import round_trips
+
 COARSE_STEP = 8
 """Pixels between the seeds of the coarse pass."""
 COARSE_BORDER = 3
@@ -81,18 +83,19 @@ def match_known_points(
     Returns:
         The matches, by map pixel, row by row. The map's side is where the way started.
     """
-    rows, columns = np.nonzero(known.valid)
-    seeds = torch.from_numpy(np.stack([columns, rows], axis=1))
-    found = reciprocal_nearest_neighbors(
-        map_image.descriptors, query.descriptors, seeds=seeds, pixel_tol=pixel_tol
+    starts, reached = round_trips(
+        map_image.descriptors, query.descriptors, torch.from_numpy(known.valid), pixel_tol
     )
-    map_rows = found.xy0[:, 1], found.xy0[:, 0]
-    query_rows = found.xy1[:, 1], found.xy1[:, 0]
-    confidence = np.minimum(
-        map_image.confidence.detach().cpu().numpy()[map_rows],
-        query.confidence.detach().cpu().numpy()[query_rows],
+    map_rows, query_rows = tuple(starts.numpy().T), tuple(reached.numpy().T)
+    return PixelMatches(
+        np.stack(query_rows[::-1], axis=1),
+        np.stack(map_rows[::-1], axis=1),
+        known.pts3d[map_rows],
+        np.minimum(
+            map_image.confidence.detach().cpu().numpy()[map_rows],
+            query.confidence.detach().cpu().numpy()[query_rows],
+        ),
     )
-    return PixelMatches(found.xy1, found.xy0, known.pts3d[map_rows], confidence)
 
 
 def match_coarsely(
