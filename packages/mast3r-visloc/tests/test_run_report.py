@@ -81,6 +81,25 @@ def test_the_photo_with_most_inliers_stands_beside(tmp_path, photos):
     assert localization_picture(none, query, photos, height=240).shape == (240, 320, 3)
 
 
+def test_panoramas_do_not_make_wide_pictures(tmp_path, photos):
+    query = write_photo(tmp_path / "wide.png", 5, (1600, 100))
+    picture = localization_picture(
+        one_match([799.5, 49.5], [159.5, 119.5], inlier=True), query, photos, height=240
+    )
+    assert picture.shape == (240, 720 + 8 + 320, 3)
+    assert nearly(picture[22:24, 359:361].mean((0, 1)), (38, 194, 84))
+    assert (picture[50:, :720] > 200).mean() > 0.8
+
+
+def test_a_candidate_that_comes_twice_shows_its_own_matches(tmp_path, photos):
+    query = write_photo(tmp_path / "q.jpg", 5, (160, 120))
+    pose = dataclasses.replace(
+        one_match([39.5, 29.5], [159.5, 119.5], inlier=True), candidates=("db/2.jpg",) * 2
+    )
+    picture = localization_picture(pose, query, photos, height=240)
+    assert nearly(picture[59:61, 79:81].mean((0, 1)), (38, 194, 84))
+
+
 def test_pictures_are_saved(tmp_path, photos):
     query = write_photo(tmp_path / "q.png", 5)
     for name in ("match.png", "match.jpg"):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mast3r_visloc.datasets import Thresholds
-
 from .errors import PoseError
 from .thresholds import DEFAULT_THRESHOLDS, checked_thresholds, threshold_label
+
+if TYPE_CHECKING:
+    from mast3r_visloc.datasets import Thresholds
 
 
 @dataclass(frozen=True)

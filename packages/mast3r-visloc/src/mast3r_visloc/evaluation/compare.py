@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
 from mast3r_model import InputError
-from mast3r_visloc.datasets import Thresholds
 
 from .aggregate import Summary, summarize
 from .errors import FAILED, PoseError, pose_error
 from .names import match_names
 from .thresholds import DEFAULT_THRESHOLDS
 from .truth import GroundTruth
+
+if TYPE_CHECKING:
+    from mast3r_visloc.datasets import Thresholds
 
 
 @dataclass(frozen=True, eq=False)

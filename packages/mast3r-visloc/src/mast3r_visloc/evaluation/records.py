@@ -99,7 +99,7 @@ class QueryRecord:
             int(pose.num_inliers),
             len(pose.correspondences),
             tuple(pose.candidates),
-            best_image(pose),
+            None if (best := best_candidate(pose)) is None else pose.candidates[best],
             pose.method,
             pose.reason,
             _rows(pose.covariance),
@@ -174,14 +174,13 @@ class QueryRecord:
             raise InputError(f"a query of the report cannot be read: {error!r}") from error
 
 
-def best_image(pose: Pose) -> str | None:
-    """The candidate with most inliers, or, without any inlier, with most matches; None without matches."""
+def best_candidate(pose: Pose) -> int | None:
+    """Number of the candidate with most inliers, or, without any, most matches; None without matches."""
     found = pose.correspondences
     if not len(found) or not pose.candidates:
         return None
     rows = found.inlier if found.inlier.any() else np.ones(len(found), dtype=bool)
-    counts = np.bincount(found.map_image[rows], minlength=len(pose.candidates))
-    return pose.candidates[int(counts.argmax())]
+    return int(np.bincount(found.map_image[rows], minlength=len(pose.candidates)).argmax())
 
 
 def _rows(matrix: Any, size: int = 4) -> Matrix | None:

@@ -7,13 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from jaxtyping import Float
 
 from mast3r_model import InputError, Mast3rError
-from mast3r_visloc.datasets import Query, Thresholds
 from mast3r_visloc.poses import Pose
 from mast3r_visloc.report import PictureShelf, write_page
 
@@ -26,6 +25,9 @@ from .pose_files import NamedPose, OnFailure, write_poses, write_upstream_result
 from .records import QueryRecord
 from .run_files import PICTURES, POSES, open_folder, package_versions, write_report
 from .thresholds import DEFAULT_THRESHOLDS, checked_thresholds
+
+if TYPE_CHECKING:
+    from mast3r_visloc.datasets import Query, Thresholds
 
 logger = logging.getLogger("mast3r.visloc")
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from mast3r_model import ConfigError
-from mast3r_visloc.datasets import Thresholds
+
+if TYPE_CHECKING:
+    from mast3r_visloc.datasets import Thresholds
 
 DEFAULT_THRESHOLDS: Thresholds = ((0.1, 1), (0.25, 2), (0.5, 5), (5, 10))
 """Metres and degrees of upstream's summary (spec 50 A8)."""

@@ -64,12 +64,16 @@ def _plot(axes, values: Float[np.ndarray, " n"], thresholds: Sequence[float], la
         below = 100.0 * float(np.mean(values < threshold))
         axes.axvline(threshold, color="#7c8794", linewidth=1, linestyle=":")
         axes.plot([threshold], [below], marker="o", color="#2f6fd0", markersize=4)
+        last = threshold == max(thresholds)
         axes.annotate(
             f"{threshold:.12g}: {below:.0f} %",
             (threshold, below),
-            xytext=(4, -11 if below > 50 else 5),
+            xytext=(-6 if last else 6, -9),
             textcoords="offset points",
+            horizontalalignment="right" if last else "left",
+            verticalalignment="top",
             fontsize=8,
+            bbox={"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85},
         )
     axes.set_xscale("log")
     axes.set_xlim(low, high)

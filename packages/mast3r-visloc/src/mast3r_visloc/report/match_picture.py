@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
 from mast3r_model import InputError, atomic_write
-from mast3r_visloc.evaluation.records import best_image
+from mast3r_visloc.evaluation.records import best_candidate
 from mast3r_visloc.formats import open_raw_photo
 from mast3r_visloc.poses import Pose
 
@@ -23,8 +23,10 @@ Picture = UInt8[np.ndarray, "h w 3"]
 
 HEIGHT = 320
 GAP = 8
+MAX_ASPECT = 3.0
+"""Wider photos are shown lower than the picture is."""
 MAX_INLIER_LINES, MAX_OUTLIER_LINES = 120, 60
-MAX_DOTS = 4000
+MAX_DOTS = 2000
 GREEN, RED = (38, 194, 84), (226, 48, 44)
 _FRACTION_BITS = 4
 """OpenCV draws at fractions of a pixel of 2 to this power."""
@@ -53,15 +55,15 @@ def localization_picture(
         ImageError: a photo cannot be read.
     """
     left, left_scale = _panel(query_path, height)
-    other = best_image(pose) or next(iter(pose.candidates), None)
-    if other is None or other not in map_paths:
+    best = best_candidate(pose) or 0
+    if best >= len(pose.candidates) or pose.candidates[best] not in map_paths:
         return left
-    right, right_scale = _panel(map_paths[other], height)
+    right, right_scale = _panel(map_paths[pose.candidates[best]], height)
     offset = left.shape[1] + GAP
     canvas = np.full((height, offset + right.shape[1], 3), 255, dtype=np.uint8)
     canvas[:, : left.shape[1]], canvas[:, offset:] = left, right
     matches = pose.correspondences
-    rows = np.flatnonzero(matches.map_image == list(pose.candidates).index(other))
+    rows = np.flatnonzero(matches.map_image == best)
     start = (matches.query_xy[rows] + 0.5) * left_scale - 0.5
     end = (matches.map_xy[rows] + 0.5) * right_scale - 0.5 + [offset, 0]
     finite = np.isfinite(start).all(1) & np.isfinite(end).all(1)
@@ -93,11 +95,13 @@ def save_localization_picture(
 
 
 def _panel(path: Path, height: int) -> tuple[Picture, Float[np.ndarray, " xy"]]:
-    """The photo at a height, and the scale from its pixels along x and y."""
+    """The photo on a panel of a height, panoramas with white below, and the scale from its pixels."""
     photo, (width, full_height) = _read_small(path, height)
-    panel_width = max(1, round(width * height / full_height))
-    small = photo.resize((panel_width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    return np.array(small), np.array([panel_width / width, height / full_height])
+    scale = min(height / full_height, MAX_ASPECT * height / width)
+    shown = max(1, round(width * scale)), max(1, round(full_height * scale))
+    panel = np.full((height, shown[0], 3), 255, dtype=np.uint8)
+    panel[: shown[1]] = np.array(photo.resize(shown, Image.Resampling.BILINEAR, reducing_gap=2.0))
+    return panel, np.array(shown) / [width, full_height]
 
 
 def _read_small(path: Path, height: int) -> tuple[Image.Image, tuple[int, int]]:
@@ -131,7 +135,7 @@ def _drawn(
     for row in order:
         colour = GREEN if inlier[row] else RED
         for place in (start[row], end[row]):
-            radius = round(1.6 * 2**_FRACTION_BITS)
+            radius = 2 * 2**_FRACTION_BITS
             cv2.circle(blended, _fixed(place), radius, colour, -1, cv2.LINE_AA, _FRACTION_BITS)
     return blended
 
