@@ -1,7 +1,7 @@
 """Nearest neighbours by whole matrix products, as upstream computes them (spec 50 A5).
 
-`mast3r_match.nearest_neighbors` finds the same but for near-ties: descriptors whose products differ in float32's
-last digit. Which one wins depends on the routine that adds up, so parity needs upstream's.
+`mast3r_match.nearest_neighbors` finds the same but for near-ties: descriptors whose products differ in the
+last digit of float32. Which one wins depends on the routine that adds up, so parity needs upstream's.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ QUERY_BLOCK = 2048
 @torch.no_grad()
 def largest_products(queries: Float[Tensor, "n d"], database: Float[Tensor, "m d"]) -> Int[Tensor, " n"]:
     """For each query the row of the database, of at least one, whose dot product with it is largest."""
-    parts = [_best_rows(part, database) for part in queries.split(QUERY_BLOCK)]
-    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64, device=queries.device)
+    return torch.cat([_best_rows(part, database) for part in torch.split(queries, QUERY_BLOCK)])
 
 
 def _best_rows(queries: Float[Tensor, "n d"], database: Float[Tensor, "m d"]) -> Int[Tensor, " n"]:
     score = queries.new_full((len(queries),), -torch.inf)
     row = torch.zeros(len(queries), dtype=torch.int64, device=queries.device)
-    for number, block in enumerate(database.split(DATABASE_BLOCK)):
+    for number, block in enumerate(torch.split(database, DATABASE_BLOCK)):
         found = (queries @ block.T).max(dim=1)
         better = found.values > score
         score = torch.where(better, found.values, score)
@@ -56,7 +55,7 @@ def round_trips(
     flat, other_flat = descriptors.flatten(0, 1), other_descriptors.flatten(0, 1)
     starts = valid.flatten().nonzero()[:, 0].to(flat.device)
     others = largest_products(flat[starts], other_flat)
-    reached, trip_of = others.unique(return_inverse=True)
+    reached, trip_of = torch.unique(others, return_inverse=True)
     ends = largest_products(other_flat[reached], flat)[trip_of]
     rows, columns = ends // width - starts // width, ends % width - starts % width
     kept = torch.hypot(rows.double(), columns.double()) < pixel_tol

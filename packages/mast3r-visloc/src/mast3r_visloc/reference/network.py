@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mast3r_model import InputError
+
 from .matching import DescribedImage, PointedImage
 
 
@@ -67,23 +69,35 @@ class PairPredictor:
     def describe(
         self, queries: Float[Tensor, "b 3 h w"], map_images: Float[Tensor, "b 3 h2 w2"]
     ) -> list[tuple[DescribedImage, DescribedImage]]:
-        """Descriptors of both images of each pair, in one call."""
+        """Descriptors of both images of each pair, in one call.
+
+        Raises:
+            InputError: the network has none.
+        """
         found1, found2 = self._predict(queries, map_images)
-        sides = [
-            [
-                DescribedImage(descriptors, confidence)
-                for descriptors, confidence in zip(found["desc"], found["desc_conf"], strict=True)
-            ]
-            for found in (found1, found2)
-        ]
+        _check(found1, "desc", "desc_conf", hint="use matcher 'points3d' for a DUSt3R network")
+        sides = (map(DescribedImage, found["desc"], found["desc_conf"]) for found in (found1, found2))
         return list(zip(*sides, strict=True))
 
     def point(
         self, query: Float[Tensor, "3 h w"], map_image: Float[Tensor, "3 h2 w2"]
     ) -> tuple[PointedImage, PointedImage]:
-        """Points of both images of a pair in the query's frame."""
+        """Points of both images of a pair in the query's frame.
+
+        Raises:
+            InputError: the network does not say how confident it is.
+        """
         found1, found2 = self._predict(query[None], map_image[None])
+        _check(found1, "conf", hint="use a network with a conf_mode")
         return (
             PointedImage(found1["pts3d"][0], found1["conf"][0]),
             PointedImage(found2["pts3d_in_other_view"][0], found2["conf"][0]),
+        )
+
+
+def _check(found: Mapping[str, Tensor], *needed: str, hint: str) -> None:
+    missing = [key for key in needed if key not in found]
+    if missing:
+        raise InputError(
+            f"this matcher needs {' and '.join(missing)} of the network, which gives {', '.join(found)}", hint
         )
