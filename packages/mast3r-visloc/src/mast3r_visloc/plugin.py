@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mast3r_model import hookimpl
+from mast3r_model import CommandSpec, hookimpl
+
+
+@hookimpl
+def mast3r_commands() -> Mapping[str, CommandSpec]:
+    commands = {
+        "localize": "Where photos were taken: their poses in a map.",
+        "index": "Encode a map's photos once, for quicker queries.",
+        "evaluate": "Localise a benchmark's queries, and the table.",
+        "prepare": "Prepare a benchmark from its public release.",
+        "export": "Poses of a run in the formats of others.",
+    }
+    return {
+        f"visloc {name}": CommandSpec(f"mast3r_visloc.cli:{name}", text, "Localise")
+        for name, text in commands.items()
+    }
 
 
 @hookimpl
 def mast3r_localization_datasets() -> Mapping[str, str]:
     datasets = ("VislocAachenDayNight", "VislocCambridgeLandmarks", "VislocInLoc", "VislocSevenScenes")
     return {name: f"mast3r_visloc.datasets:{name}" for name in datasets} | {
-        name: f"mast3r_visloc.maps:{name}" for name in ("ColmapMap", "RgbdFolder")
+        name: f"mast3r_visloc.maps.as_dataset:{name}" for name in ("ColmapMap", "RgbdFolder")
     }
 
 

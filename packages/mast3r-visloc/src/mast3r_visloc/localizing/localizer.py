@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
 from jaxtyping import Float
 
-from mast3r_model import InputError
+from mast3r_model import ImageError, InputError
 from mast3r_visloc.cameras import Camera, QueryCamera, query_camera
 from mast3r_visloc.datasets import Candidate, Query
 from mast3r_visloc.maps import LocalizationMap, NetworkPoints, network_points
@@ -28,6 +30,8 @@ from .search import Solution, search
 
 if TYPE_CHECKING:
     from mast3r_model import AsymmetricCroCo3DStereo, EncodedImage
+
+Result = TypeVar("Result")
 
 REMEMBERED_IMAGES = 256
 """Map images whose points stay in memory."""
@@ -91,6 +95,7 @@ class Localizer:
         )
         self._finder: CandidateFinder | None = None
         self._points: OrderedDict[int, NetworkPoints] = OrderedDict()
+        self._lock = threading.Lock()
 
     def localize(
         self,
@@ -124,12 +129,16 @@ class Localizer:
         queries: Iterable[Query],
         *,
         candidates: Callable[[Query], Sequence[str]] | None = None,
+        jobs: int = 1,
+        on_unreadable: Callable[[Query, ImageError], None] | None = None,
     ) -> Iterator[tuple[Query, Pose]]:
-        """Localise photos one after another.
+        """Localise photos; no more of them are in memory than are worked on.
 
         Args:
             queries: photos with names and, where known, cameras.
             candidates: names of map images to try for a query; None to find them.
+            jobs: photos at a time, in threads: while the network looks at one, poses of others are solved.
+            on_unreadable: called for a photo that cannot be read, which is then left out; None raises.
 
         Yields:
             Each query with its pose, in their order.
@@ -138,8 +147,20 @@ class Localizer:
             ImageError: a photo cannot be read.
             InputError: as for `localize`.
         """
-        for query in queries:
-            yield query, self._localize(query, None if candidates is None else candidates(query))
+
+        def work(query: Query) -> Pose | ImageError:
+            try:
+                return self._localize(query, None if candidates is None else candidates(query))
+            except ImageError as error:
+                if on_unreadable is None:
+                    raise
+                return error
+
+        for query, found in _in_threads(work, queries, jobs):
+            if not isinstance(found, ImageError):
+                yield query, found
+            elif on_unreadable is not None:
+                on_unreadable(query, found)
 
     def close(self) -> None:
         """Delete what was kept on the disk for this run."""
@@ -188,9 +209,10 @@ class Localizer:
         return _as_pose(query, camera, solution, watch.seconds)
 
     def _find(self, query: Query, encoded: EncodedImage) -> Sequence[Candidate]:
-        if self._finder is None:
-            self._finder = self._make_finder()
-        return self._finder(query, encoded)
+        with self._lock:  # retrievers may keep what they prepared; and they are prepared once
+            if self._finder is None:
+                self._finder = self._make_finder()
+            return self._finder(query, encoded)
 
     def _check_names(self, names: Sequence[str]) -> None:
         unknown = [name for name in names if name not in self.map.index_of]
@@ -199,17 +221,19 @@ class Localizer:
 
     def points(self, number: int, transform: FileTransform) -> NetworkPoints:
         """What map image `number` sees, in network pixels; the last ones asked for stay in memory."""
-        if number in self._points:
-            self._points.move_to_end(number)
-            return self._points[number]
+        with self._lock:
+            if number in self._points:
+                self._points.move_to_end(number)
+                return self._points[number]
         image = self.map.images[number]
         assert image.load_points is not None
         found = network_points(
             image.load_points(), transform, stride=self.options.map_stride, cam2world=image.cam2world
         )
-        self._points[number] = found
-        if len(self._points) > REMEMBERED_IMAGES:
-            self._points.popitem(last=False)
+        with self._lock:
+            self._points[number] = found
+            if len(self._points) > REMEMBERED_IMAGES:
+                self._points.popitem(last=False)
         return found
 
 
@@ -251,6 +275,29 @@ class _QueryMatcher:
             fine_photo = FinePhoto.of(photo, image.camera, options)
             fine_images.append(FineImage(fine_photo, image.load_points(), image.cam2world, evidence))
         return match_windows(localizer.model, self.fine, fine_images, options)
+
+
+def _in_threads(
+    work: Callable[[Query], Result], queries: Iterable[Query], jobs: int
+) -> Iterator[tuple[Query, Result]]:
+    """Results in the order of the queries, a few of which are worked on at the same time."""
+    if jobs == 1:
+        for query in queries:
+            yield query, work(query)
+        return
+    waiting: deque[tuple[Query, Future[Result]]] = deque()
+    with ThreadPoolExecutor(jobs) as threads:
+        try:
+            for query in queries:
+                waiting.append((query, threads.submit(work, query)))
+                if len(waiting) > jobs:
+                    first, future = waiting.popleft()
+                    yield first, future.result()
+            while waiting:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
 class _Stopwatch:

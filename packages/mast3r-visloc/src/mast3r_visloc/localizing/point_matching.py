@@ -112,7 +112,7 @@ def match_points(
 def _to_the_top(
     query: ImageDescriptors, descriptors: Float[Tensor, "n d"], pixels: Int[Tensor, " n"]
 ) -> Float[Tensor, "n 2"]:
-    """From each best pixel to the top of the parabolas through it and its neighbours: half a pixel at most."""
+    """From each best pixel to the top of the parabolas through it and its neighbours: at most by half."""
     height, width = query.shape
     x, y = pixels % width, pixels // width
     flat = query.values.flatten(0, 1)

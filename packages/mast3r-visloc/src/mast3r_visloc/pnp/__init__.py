@@ -4,7 +4,7 @@ from .contract import PnPResult, PnPSolver
 from .estimate import estimate_pose, find_solver
 from .reference import ReferenceMode, run_pnp
 from .residuals import find_inliers, reprojection_errors
-from .threshold import DEFAULT_THRESHOLD, check_threshold, threshold_pixels
+from .threshold import DEFAULT_THRESHOLD, check_threshold, parse_threshold, threshold_pixels
 
 __all__ = [
     "DEFAULT_THRESHOLD",
@@ -15,6 +15,7 @@ __all__ = [
     "estimate_pose",
     "find_inliers",
     "find_solver",
+    "parse_threshold",
     "reprojection_errors",
     "run_pnp",
     "threshold_pixels",

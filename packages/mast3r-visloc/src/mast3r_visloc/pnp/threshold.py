@@ -21,7 +21,7 @@ def threshold_pixels(threshold: str | float, camera: Camera) -> float:
     Raises:
         InputError: no such form, or not positive.
     """
-    value, unit = _parsed(threshold)
+    value, unit = parse_threshold(threshold)
     return value / 100 * math.hypot(camera.width, camera.height) if unit == "%" else value
 
 
@@ -31,11 +31,15 @@ def check_threshold(threshold: str | float) -> None:
     Raises:
         InputError: no such form, or not positive.
     """
-    _parsed(threshold)
+    parse_threshold(threshold)
 
 
-def _parsed(threshold: str | float) -> tuple[float, str]:
-    """The number, and ``%`` or ``px``."""
+def parse_threshold(threshold: str | float) -> tuple[float, str]:
+    """The number, and its unit: ``%`` of the diagonal, or ``px``.
+
+    Raises:
+        InputError: no such form, or not positive.
+    """
     text = str(threshold).strip().lower()
     unit = "%" if text.endswith("%") else "px"
     try:

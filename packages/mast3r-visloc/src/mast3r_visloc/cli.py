@@ -1,0 +1,260 @@
+"""The commands ``mast3r visloc ...`` (spec 60 F4); what they do is in `mast3r_visloc.commands`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mast3r_model.cli import (
+    CommandContext,
+    ModelOptions,
+    argument,
+    command,
+    model_options,
+    option,
+    output_option,
+    with_flags,
+)
+
+FILE = click.Path(path_type=Path)
+POSITIVE = click.FloatRange(min=0, min_open=True)
+COUNT = click.IntRange(min=1)
+BENCHMARKS = ["aachen", "cambridge", "7scenes", "inloc"]
+NAME_STYLES = ["base", "parent", "full"]
+ON_FAILURE = ["skip", "nearest", "identity"]
+
+_MAP: list[Callable[..., Any]] = [
+    argument("map", type=FILE, help="Folder of a COLMAP model, of a scene of `mast3r sfm`, a kapture folder, "
+             "transforms.json, or posed RGB-D frames."),
+    option("--images", type=FILE, metavar="DIR", section="Input",
+           help="Photos of the map; looked for beside it if not said."),
+]  # fmt: skip
+_QUERIES: list[Callable[..., Any]] = [
+    argument("photos", nargs=-1, type=FILE, help="Photos to localise: files, folders, globs, .txt lists."),
+    option("--recursive", is_flag=True, section="Input", help="Look into folders of folders."),
+    option("--camera", metavar="SPEC", section="Input",
+           help="Camera of the photos, MODEL,width,height,params... in COLMAP's terms."),
+    option("--camera-from", metavar="IMAGE", section="Input",
+           help="They were taken with the camera of this photo of the map."),
+    option("--camera-id", type=int, metavar="N", section="Input",
+           help="They were taken with this camera of the map's COLMAP model."),
+    option("--queries", multiple=True, type=FILE, metavar="FILE", section="Input",
+           help="Cameras of photos, 'name MODEL width height params...' a line; without photos, these are "
+           "localised."),
+    option("--prior", type=FILE, metavar="FILE", section="Input",
+           help="Rough poses, 'name qw qx qy qz tx ty tz' a line, for --retrieval near."),
+    option("--radius", type=POSITIVE, metavar="M", section="Input", help="Of --retrieval near."),
+    option("--truth", type=FILE, metavar="PATH", section="Input",
+           help="True poses (COLMAP model, kapture folder, file of poses): errors are reported."),
+    option("--retrieval", default="auto", metavar="NAME|PATH", section="Matching",
+           help="Which photos of the map to try: auto, encoder, all, near, file:PAIRS, or a retrieval "
+           "checkpoint."),
+]  # fmt: skip
+_MATCHING: list[Callable[..., Any]] = [
+    option("--topk", type=COUNT, default=20, metavar="N", section="Matching",
+           help="Photos of the map to try for each photo, at most."),
+    option("--exhaustive", is_flag=True, section="Matching",
+           help="Try them all, also where more would not help."),
+    option("--cluster", is_flag=True, section="Matching", rare=True,
+           help="Solve groups of map photos without common points apart, and keep the best."),
+    option("--size", "--image-size", type=click.IntRange(min=32), default=512, metavar="N",
+           section="Matching", help="Long side of the network's input."),
+    option("--fine/--no-fine", "--coarse-to-fine/--no-coarse-to-fine", "fine", default=False,
+           section="Matching", help="Match large photos again, window by window."),
+    option("--max-image-size", type=click.IntRange(min=64), metavar="N", section="Matching",
+           help="Shrink larger photos to this before --fine."),
+    option("--homography/--no-homography", "--c2f-crop-with-homography/--no-c2f-crop-with-homography",
+           "homography", default=None, show_default="on, with --parity off", section="Matching", rare=True,
+           help="Turn the windows of --fine to the front, where cameras are known."),
+    option("--pixel-tolerance", "--pixel-tol", type=POSITIVE, default=5.0, metavar="PX", section="Matching",
+           help="How far a match's way there and back may miss its start, in network pixels."),
+    option("--min-confidence", "--confidence-threshold", type=float, metavar="X", section="Matching",
+           show_default="1.001", help="Drop matches below."),
+    option("--map-stride", type=COUNT, default=4, metavar="N", section="Matching", rare=True,
+           help="Of maps with dense depth, match every N-th network pixel along both axes."),
+]  # fmt: skip
+_POSE: list[Callable[..., Any]] = [
+    option("--solver", "--pnp-mode", metavar="NAME", section="Pose",
+           show_default="poselib, with --parity cv2", help="PnP solver: poselib, pycolmap, cv2, a plugin's."),
+    option("--threshold", metavar="0.8%|Npx", section="Pose", show_default="0.8%, with --parity 5px",
+           help="How far off an inlier may be: of the photo's diagonal, or in its pixels."),
+    option("--reprojection-error", type=POSITIVE, hidden=True, help="Upstream's --threshold in pixels."),
+    option("--reprojection-error-diag-ratio", type=POSITIVE, hidden=True,
+           help="Upstream's --threshold as a share of the diagonal."),
+    option("--min-inliers", type=click.IntRange(min=4), default=12, metavar="N", section="Pose",
+           help="Fewer are a failure."),
+    option("--max-points", "--pnp-max-points", type=click.IntRange(min=4), default=100_000, metavar="N",
+           section="Pose", rare=True, help="RANSAC sees at most so many."),
+    option("--focal", type=click.Choice(["auto", "known", "refine", "estimate"]), default="auto",
+           section="Pose", help="auto: given cameras are kept, EXIF's are refined, unknown ones estimated."),
+    option("--align", is_flag=True, section="Pose", rare=True,
+           help="Where PnP fails, place the network's own points on the map's."),
+    option("--max-batch-size", type=COUNT, hidden=True, help="Upstream's --batch-size of --fine."),
+]  # fmt: skip
+_OUTPUT: list[Callable[..., Any]] = [
+    option("--name-style", type=click.Choice(NAME_STYLES), default="full", section="Output",
+           help="Names in poses.txt: the file's, with its folder, or all."),
+    option("--report/--no-report", default=True, section="Output",
+           help="Write report.html with pictures of the matches."),
+    option("--jobs", type=COUNT, default=2, metavar="N", section="Model and device",
+           help="Photos at a time: poses are solved while the network works."),
+]  # fmt: skip
+
+
+@command("localize", examples=[
+    "mast3r visloc localize scene/ photo.jpg",
+    "mast3r visloc localize sparse/0 --images photos/ queries/ -o out/ --fine",
+])  # fmt: skip
+@with_flags([
+    *_MAP, *_QUERIES, *_MATCHING, *_POSE,
+    option("--on-failure", type=click.Choice(ON_FAILURE), default="skip", section="Output",
+           help="What poses.txt holds for a failure."),
+    *_OUTPUT,
+    output_option(help="Folder of poses.txt, report.json, report.html, colmap/ and matches/.", metavar="DIR"),
+    model_options,
+])  # fmt: skip
+def localize(context: CommandContext, *, model: ModelOptions, **flags: Any) -> None:
+    """Where were these photos taken? Their poses in a map of photos with known cameras and 3D points.
+
+    Each photo is encoded once, matched with the photos of the map that look most like it, and its pose is
+    solved from the map's 3D points.
+    """
+    from .commands.localize_command import LocalizeRequest, run_localize
+
+    if not flags["photos"] and not flags["queries"]:
+        raise click.UsageError("name photos to localise, or --queries FILE")
+    with model.session():
+        run_localize(context, LocalizeRequest(matching=_taken(flags), **flags), model)
+
+
+@command("index", examples=["mast3r visloc index scene/"])
+@with_flags([
+    *_MAP,
+    option("--size", "--image-size", type=click.IntRange(min=32), default=512, metavar="N",
+           section="Matching", help="Long side of the network's input."),
+    model_options,
+])  # fmt: skip
+def index(context: CommandContext, *, model: ModelOptions, **flags: Any) -> None:
+    """Encode a map's photos once, into MAP/.mast3r, so that every later query is quicker."""
+    from .commands.index_command import IndexRequest, run_index
+
+    with model.session():
+        run_index(context, IndexRequest(**flags), model)
+
+
+@command("evaluate", examples=[
+    "mast3r visloc evaluate \"VislocSevenScenes('7-scenes', subscene='chess', "
+    "pairsfile='APGeM-LM18_top20', topk=1)\" -o chess/",
+    "mast3r visloc evaluate out/ other/poses.txt --truth full_model/sparse/0",
+])  # fmt: skip
+@with_flags([
+    argument("data", nargs=-1, help="A dataset expression; or runs and files of poses to compare."),
+    option("--dataset", hidden=True, help="Upstream's spelling of the expression."),
+    option("--truth", type=FILE, metavar="PATH", section="Input",
+           help="For runs and files of poses: true ones (COLMAP model, kapture folder, file of poses)."),
+    option("--limit", type=COUNT, metavar="N", section="Input", help="Only the first queries."),
+    option("--shard", metavar="I/N", section="Input", help="Only every N-th query, from number I on."),
+    option("--parity", is_flag=True, section="Matching",
+           help="Upstream's way to the number, its errors included."),
+    option("--matcher", type=click.Choice(["descriptors", "points3d"]), default="descriptors",
+           section="Matching", rare=True, help="Of --parity: points3d is the script of plain DUSt3R."),
+    *_MATCHING, *_POSE,
+    option("--thresholds", metavar="LIST", section="Output", show_default="the dataset's",
+           help='Of the recalls, "0.25,2 0.5,5 5,10" (metres, degrees).'),
+    option("--label", "--output-label", default="", metavar="TEXT", section="Output",
+           help="Prefix of upstream's result files."),
+    option("--on-failure", type=click.Choice(ON_FAILURE), section="Output",
+           show_default="skip, with --parity identity", help="What poses.txt holds for a failure."),
+    option("--viz-matches", type=int, hidden=True, help="Upstream's window of matches: see report.html."),
+    option("--output-dir", type=FILE, hidden=True, help="Upstream's spelling of --output."),
+    *_OUTPUT,
+    output_option(help="Folder of the run.", metavar="DIR"),
+    model_options,
+])  # fmt: skip
+def evaluate(context: CommandContext, *, model: ModelOptions, **flags: Any) -> None:
+    """Localise a benchmark's queries and compare with the truth; or compare poses that are there.
+
+    Upstream's command lines run as they are written, with `python3 visloc.py` replaced by
+    `mast3r visloc evaluate`.
+    """
+    from .commands.evaluate_command import EvaluateRequest, run_evaluate
+
+    dataset, viz = flags.pop("dataset"), flags.pop("viz_matches")
+    output_dir = flags.pop("output_dir")
+    if output_dir is not None:
+        flags["output"] = flags["output"] or output_dir
+    flags["data"] = (*flags["data"], *((dataset,) if dataset else ()))
+    if not flags["data"]:
+        raise click.UsageError("name a dataset expression, or runs to compare")
+    if viz:
+        context.note("--viz-matches: the matches are drawn in report.html of --output, not in a window")
+    with model.session():
+        run_evaluate(context, EvaluateRequest(matching=_taken(flags), **flags), model)
+
+
+@command("prepare", examples=[
+    "mast3r visloc prepare 7scenes --raw raw/7scenes --out 7-scenes --pairs pairs/",
+    "mast3r visloc prepare cambridge --raw raw/cambridge --out cambridge --retrieval encoder",
+])  # fmt: skip
+@with_flags([
+    argument("benchmark", type=click.Choice(BENCHMARKS), help="aachen, cambridge, 7scenes or inloc."),
+    option("--raw", type=FILE, required=True, metavar="DIR", section="Input",
+           help="The public release, unpacked; it is never written to."),
+    option("--scene", "scenes", multiple=True, metavar="NAME", section="Input",
+           help="Only these scenes; all that are there if not said."),
+    option("--pairs", type=FILE, metavar="PATH", section="Pairs",
+           help="Photos of the map to try for each query: a file, or a folder with one for each scene."),
+    option("--retrieval", metavar="NAME|PATH", section="Pairs",
+           help="Make these pairs: encoder, or a retrieval checkpoint."),
+    option("--topk", type=COUNT, default=20, metavar="N", section="Pairs",
+           help="Photos of the map for each query."),
+    option("--points", type=click.Choice(["nvm", "triangulate"]), default="nvm", section="Map",
+           help="cambridge: the release's own points, or new ones from our matches at its poses."),
+    option("--neighbours", type=COUNT, default=20, metavar="N", section="Map",
+           help="Of --points triangulate: photos that each is matched with."),
+    option("--legacy-registration", is_flag=True, section="Map",
+           help="7scenes: register depth as kapture's importer does, errors included."),
+    option("--cutout-poses", is_flag=True, section="Map",
+           help="inloc: work out the pose of every cutout from its scan."),
+    option("--workers", type=COUNT, default=1, metavar="N", section="Model and device", help="Processes."),
+    option("--out", type=FILE, required=True, metavar="DIR", section="Output",
+           help="Folder to write; what is finished there stays."),
+    model_options,
+])  # fmt: skip
+def prepare(context: CommandContext, *, model: ModelOptions, **flags: Any) -> None:
+    """Prepare a localisation benchmark from its public release, for `mast3r visloc evaluate`."""
+    from .commands.prepare_command import run_prepare_command
+
+    with model.session():
+        run_prepare_command(context, flags, model)
+
+
+@command("export", examples=["mast3r visloc export out/ --format ltvl -o submission.txt"])
+@with_flags([
+    argument("run", type=FILE, help="Folder of `localize` or `evaluate`."),
+    option("--format", type=click.Choice(["ltvl", "hloc", "colmap", "csv"]), required=True,
+           section="Output", help="ltvl: the online benchmark's; hloc: the same, with the nearest photo's pose "
+           "for failures; colmap: a model of the photos; csv: a table."),
+    option("--name-style", type=click.Choice(NAME_STYLES), section="Output",
+           show_default="base for ltvl and hloc", help="How much of the names to write."),
+    option("--on-failure", type=click.Choice(ON_FAILURE), section="Output",
+           show_default="skip, for hloc nearest", help="What stands for a failure."),
+    output_option(help="File, or folder of the COLMAP model."),
+])  # fmt: skip
+def export(context: CommandContext, **flags: Any) -> None:
+    """Write a run's poses in the formats of others."""
+    from .commands.export_command import ExportRequest, run_export
+
+    run_export(context, ExportRequest(**flags))
+
+
+def _taken(flags: dict[str, Any]) -> Any:
+    """Take the matching flags out of all flags."""
+    import dataclasses
+
+    from .commands.matching_flags import MatchingFlags
+
+    return MatchingFlags(**{field.name: flags.pop(field.name) for field in dataclasses.fields(MatchingFlags)})

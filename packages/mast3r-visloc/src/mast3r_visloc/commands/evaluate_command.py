@@ -1,0 +1,251 @@
+"""What ``mast3r visloc evaluate`` does: a benchmark's queries localised, and the table (spec 50 A, D6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from mast3r_model import ConfigError, InputError, NothingFoundError, parse_expression
+from mast3r_model.cli import CommandContext, ModelOptions
+from mast3r_visloc.datasets import LocalizationDataset, Query, Thresholds
+from mast3r_visloc.evaluate import EvaluationReport, Shard, evaluate
+from mast3r_visloc.evaluation import (
+    DEFAULT_THRESHOLDS,
+    RunFiles,
+    Summary,
+    compare_poses,
+    parse_thresholds,
+    read_poses,
+    read_run,
+    read_truth,
+    result_label,
+    result_line,
+    result_table,
+    summarize,
+    summary_line,
+)
+from mast3r_visloc.evaluation.names import NameStyle
+from mast3r_visloc.evaluation.pose_files import OnFailure
+from mast3r_visloc.poses import Pose
+
+from .matching_flags import MatchingFlags
+
+MISSING_NAMED = 5
+WIDEST = 200
+"""Characters of a line of the table, which is not to be folded."""
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """The flags of the command; their help texts say what they are."""
+
+    data: tuple[str, ...]
+    truth: Path | None
+    thresholds: str | None
+    parity: bool
+    matcher: Literal["descriptors", "points3d"]
+    limit: int | None
+    shard: str | None
+    label: str
+    name_style: NameStyle
+    on_failure: OnFailure | None
+    report: bool
+    jobs: int
+    output: Path | None
+    overwrite: bool
+    matching: MatchingFlags
+
+
+def run_evaluate(context: CommandContext, request: EvaluateRequest, model_options: ModelOptions) -> None:
+    """Do what the flags ask for.
+
+    Raises:
+        Mast3rError: as documented for the command's exit codes.
+    """
+    thresholds = None if request.thresholds is None else parse_thresholds(request.thresholds)
+    if any(Path(given).exists() for given in request.data):
+        _compare(context, request, thresholds)
+        return
+    if len(request.data) != 1:
+        raise InputError(f"expected one dataset expression, got {len(request.data)}", "put it in quotes")
+    if request.truth is not None:
+        raise ConfigError("--truth is for files of poses: a dataset knows its own truth", "leave it out")
+    if request.matcher == "points3d" and not request.parity:
+        raise ConfigError("--matcher points3d is DUSt3R's script: it needs --parity")
+    dataset = _dataset(request.data[0])
+    model = model_options.load(context)
+    with context.timed("localise"), context.progress("localising", _count(dataset, request)) as advance:
+
+        def show(query: Query, pose: Pose) -> None:
+            context.say(result_line(pose, min_inliers=request.matching.min_inliers))
+            advance(1)
+
+        report = evaluate(
+            dataset,
+            model,
+            options=request.matching.options(model_options, retrieval="pairs"),
+            parity=request.matching.reference(model_options, request.matcher) if request.parity else None,
+            thresholds=thresholds,
+            output=request.output,
+            files=_files(request, dataset),
+            limit=request.limit,
+            shard=_shard(request.shard),
+            jobs=request.jobs,
+            overwrite=request.overwrite,
+            made_with={"expression": request.data[0], "model": model_options.model},
+            on_pose=show,
+        )
+    _report(context, request, report)
+
+
+def _dataset(text: str) -> LocalizationDataset:
+    """Build what an expression says.
+
+    Raises:
+        ExpressionError: it cannot be read or built.
+        InputError: it is no localisation dataset.
+    """
+    built = parse_expression(text).build(["localization_datasets"])
+    if not isinstance(built, LocalizationDataset):
+        raise InputError(
+            f"{text} is no localisation dataset, but a {type(built).__name__}",
+            "it needs map, queries, candidates, name and thresholds",
+        )
+    return built
+
+
+def _count(dataset: LocalizationDataset, request: EvaluateRequest) -> int:
+    count = len(dataset.queries)
+    return count if request.limit is None else min(count, request.limit)
+
+
+def _shard(text: str | None) -> Shard | None:
+    if text is None:
+        return None
+    index, _, count = text.partition("/")
+    if not (index.isdigit() and count.isdigit()):
+        raise InputError(f"expected a shard I/N, got {text!r}", "0/4 is the first of four")
+    return Shard(int(index), int(count))
+
+
+def _files(request: EvaluateRequest, dataset: LocalizationDataset) -> RunFiles:
+    """Upstream's two result files are always written, under its label of the same options."""
+    matching = request.matching
+    pictured = request.report and request.output is not None
+    return RunFiles(
+        name_style=request.name_style,
+        on_failure=request.on_failure or ("identity" if request.parity else "skip"),
+        upstream_label=_label(request, matching),
+        page=request.report,
+        map_paths={image.name: image.path for image in dataset.map.images} if pictured else None,
+    )
+
+
+def _label(request: EvaluateRequest, matching: MatchingFlags) -> str:
+    pixels, ratio = matching.upstream_threshold(default=None if request.parity else 0.008)
+    confidence = matching.min_confidence
+    if confidence is None:
+        confidence = 3.0 if request.matcher == "points3d" else 1.001
+    return result_label(
+        confidence_threshold=confidence,
+        pixel_tol=int(matching.pixel_tolerance),
+        coarse_to_fine=matching.fine,
+        max_image_size=matching.max_image_size,
+        homography=bool(matching.homography),
+        reprojection_error=pixels,
+        reprojection_error_diag_ratio=ratio,
+        output_label=request.label,
+        matcher=request.matcher,
+    )
+
+
+def _compare(context: CommandContext, request: EvaluateRequest, thresholds: Thresholds | None) -> None:
+    """Runs and files of poses against known poses, or runs against the truth that they know."""
+    summaries: list[Summary] = []
+    for given in map(Path, request.data):
+        if not given.exists():
+            raise InputError(f"no such run or file of poses: {given}", "check the path")
+        if request.truth is None:
+            if not given.is_dir():
+                raise InputError(f"{given} needs known poses to compare with", "give --truth PATH")
+            run = read_run(given)
+            summaries.append(
+                summarize(
+                    run.name,
+                    (record.error for record in run.records),
+                    thresholds or run.thresholds,
+                    localised=sum(record.success for record in run.records),
+                )
+            )
+            continue
+        poses, queries = _poses_of(given)
+        compared = compare_poses(
+            poses,
+            read_truth(request.truth),
+            thresholds or DEFAULT_THRESHOLDS,
+            name=given.name,
+            queries=queries,
+        )
+        for name in compared.missing[:MISSING_NAMED]:
+            context.note(f"{given.name}: {name} has no pose, which counts as a failure")
+        summaries.append(compared.summary)
+    _show(context, summaries)
+    context.result(runs=summaries)
+
+
+def _poses_of(given: Path) -> tuple[dict[str, Float[np.ndarray, "4 4"]], list[str] | None]:
+    """Poses by name, and the names of all queries where that is known."""
+    if not given.is_dir():
+        return read_poses(given), None
+    run = read_run(given)
+    poses = {record.name: np.array(record.cam2world) for record in run.records if record.success}
+    return poses, [record.name for record in run.records]
+
+
+def _show(context: CommandContext, summaries: Sequence[Summary]) -> None:
+    """The table, as wide as it needs to be."""
+    from rich.console import Console
+
+    console = Console(width=WIDEST, color_system=None)
+    with console.capture() as captured:
+        console.print(result_table(summaries))
+    for line in captured.get().splitlines():
+        context.say(line.rstrip())
+
+
+def _report(context: CommandContext, request: EvaluateRequest, report: EvaluationReport) -> None:
+    """Say what was found.
+
+    Raises:
+        NothingFoundError: no query was localised.
+    """
+    summary = report.summary
+    for text in report.unreadable:
+        context.partial(f"skipped: {text}")
+    _show(context, [summary])
+    context.say(summary_line(summary))
+    context.result(
+        expression=request.data[0],
+        summary=summary,
+        output=report.folder,
+        queries=[record.to_json() for record in report.records],
+        unreadable=list(report.unreadable),
+    )
+    if report.folder is not None:
+        context.note(
+            f"written: {report.folder} (poses.txt, report.json, report.html, upstream's result files)"
+        )
+    if not summary.localised:
+        raise NothingFoundError(
+            f"none of {summary.queries} queries was localised",
+            "look at report.html; a larger --model, --fine or --min-confidence 0 find more",
+        )
+    if summary.localised < summary.queries:
+        context.partial(
+            f"{summary.queries - summary.localised} of {summary.queries} queries were not localised"
+        )

@@ -1,0 +1,132 @@
+"""The flags that ``localize`` and ``evaluate`` share, as options of localisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mast3r_model import InputError
+from mast3r_model.cli import ModelOptions
+from mast3r_visloc.localizing import LocalizationOptions
+from mast3r_visloc.pnp import parse_threshold
+from mast3r_visloc.reference import ReferenceOptions
+
+UPSTREAM_PIXELS = 5.0
+"""Upstream's threshold where none is given."""
+
+
+@dataclass(frozen=True)
+class MatchingFlags:
+    """As the user gave them; None where a flag was not given and its default depends on others."""
+
+    size: int
+    topk: int
+    exhaustive: bool
+    cluster: bool
+    fine: bool
+    max_image_size: int | None
+    homography: bool | None
+    pixel_tolerance: float
+    min_confidence: float | None
+    map_stride: int
+    solver: str | None
+    threshold: str | None
+    reprojection_error: float | None
+    reprojection_error_diag_ratio: float | None
+    min_inliers: int
+    max_points: int
+    focal: Literal["auto", "known", "refine", "estimate"]
+    align: bool
+    max_batch_size: int | None
+
+    def __post_init__(self) -> None:
+        """Refuse a threshold that is given twice.
+
+        Raises:
+            InputError: more than one of the three flags that mean it.
+        """
+        given = {
+            "--threshold": self.threshold,
+            "--reprojection-error": self.reprojection_error,
+            "--reprojection-error-diag-ratio": self.reprojection_error_diag_ratio,
+        }
+        named = [name for name, value in given.items() if value is not None]
+        if len(named) > 1:
+            raise InputError(f"{' and '.join(named)} both give the threshold", "give one of them")
+
+    def options(self, model: ModelOptions, *, retrieval: str) -> LocalizationOptions:
+        """Options of our own way.
+
+        Raises:
+            InputError: a value outside its range.
+        """
+        batch_size = model.batch_size or self.max_batch_size
+        return LocalizationOptions(
+            retrieval=retrieval,
+            topk=self.topk,
+            exhaustive=self.exhaustive,
+            cluster=self.cluster,
+            fine=self.fine,
+            max_image_size=self.max_image_size,
+            homography=self.homography is not False,
+            pixel_tolerance=self.pixel_tolerance,
+            min_confidence=1.001 if self.min_confidence is None else self.min_confidence,
+            map_stride=self.map_stride,
+            solver=self.solver or "poselib",
+            threshold=self._threshold(),
+            min_inliers=self.min_inliers,
+            max_points=self.max_points,
+            focal=self.focal,
+            align=self.align,
+            size=self.size,
+            batch_size=8 if batch_size is None else batch_size,
+            seed=model.seed,
+        )
+
+    def _threshold(self) -> str | float:
+        if self.reprojection_error is not None:
+            return self.reprojection_error
+        if self.reprojection_error_diag_ratio is not None:
+            return f"{100 * self.reprojection_error_diag_ratio:.12g}%"
+        return self.threshold or "0.8%"
+
+    def reference(self, model: ModelOptions, matcher: Literal["descriptors", "points3d"]) -> ReferenceOptions:
+        """Options of upstream's way.
+
+        Raises:
+            ConfigError: a value outside its range.
+            InputError: a solver or a threshold that upstream does not know.
+        """
+        pixels, ratio = self.upstream_threshold()
+        solver = self.solver or "cv2"
+        if solver not in ("cv2", "poselib", "pycolmap"):
+            raise InputError(f"--parity knows the solvers cv2, poselib and pycolmap, got {solver!r}")
+        return ReferenceOptions(
+            matcher=matcher,
+            confidence_threshold=self.min_confidence,
+            pixel_tol=int(self.pixel_tolerance),
+            coarse_to_fine=self.fine,
+            max_image_size=self.max_image_size,
+            c2f_crop_with_homography=bool(self.homography),
+            pnp_mode=solver,  # type: ignore[arg-type]
+            reprojection_error=pixels,
+            reprojection_error_diag_ratio=ratio,
+            max_batch_size=self.max_batch_size or model.batch_size or 48,
+            pnp_max_points=self.max_points,
+            seed=model.seed,
+        )
+
+    def upstream_threshold(self, default: float | None = None) -> tuple[float, float | None]:
+        """The threshold in upstream's two terms: pixels, and the share of the diagonal that replaces them.
+
+        Args:
+            default: the share where no threshold was given; None for upstream's 5 pixels.
+        """
+        if self.reprojection_error is not None:
+            return self.reprojection_error, None
+        if self.reprojection_error_diag_ratio is not None:
+            return UPSTREAM_PIXELS, self.reprojection_error_diag_ratio
+        if self.threshold is None:
+            return UPSTREAM_PIXELS, default
+        value, unit = parse_threshold(self.threshold)
+        return (UPSTREAM_PIXELS, value / 100) if unit == "%" else (value, None)

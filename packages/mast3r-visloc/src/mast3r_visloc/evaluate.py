@@ -1,0 +1,202 @@
+"""Localise the queries of a dataset and compare with the truth: the whole way (spec 50 A, D6)."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from mast3r_model import ImageError, InputError
+
+from .datasets import LocalizationDataset, Query, Thresholds
+from .evaluation import QueryRecord, RunFiles, RunWriter, Summary
+from .localizing import LocalizationOptions, Localizer
+from .poses import Pose
+from .reference import ReferenceOptions, ReferencePipeline, iterate_reference_views
+
+if TYPE_CHECKING:
+    from mast3r_model import AsymmetricCroCo3DStereo
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """What an evaluation found.
+
+    Attributes:
+        summary: medians and recalls.
+        records: of the queries, in their order.
+        folder: with the run's files; None if it was not asked for.
+        unreadable: names of queries whose photo cannot be read.
+    """
+
+    summary: Summary
+    records: Sequence[QueryRecord]
+    folder: Path | None
+    unreadable: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Every `count`-th query, from number `index` on.
+
+    Attributes:
+        index: from 0.
+        count: of shards.
+    """
+
+    index: int
+    count: int
+
+    def __post_init__(self) -> None:
+        """Refuse shards that there are not.
+
+        Raises:
+            InputError: an index outside 0 to count - 1.
+        """
+        if not 0 <= self.index < self.count:
+            raise InputError(f"shard {self.index} of {self.count} does not exist", "give I/N with 0 <= I < N")
+
+
+def evaluate(
+    dataset: LocalizationDataset,
+    model: AsymmetricCroCo3DStereo,
+    *,
+    options: LocalizationOptions | None = None,
+    parity: ReferenceOptions | None = None,
+    thresholds: Thresholds | None = None,
+    output: Path | None = None,
+    files: RunFiles | None = None,
+    limit: int | None = None,
+    shard: Shard | None = None,
+    jobs: int = 1,
+    overwrite: bool = False,
+    made_with: Mapping[str, Any] | None = None,
+    on_pose: Callable[[Query, Pose], None] | None = None,
+) -> EvaluationReport:
+    """Localise a dataset's queries with the map images that it names for each::
+
+        dataset = VislocSevenScenes("/data/7-scenes", "chess", "APGeM-LM18_top20")
+        report = evaluate(dataset, load_model())
+        print(summary_line(report.summary))
+
+    Args:
+        dataset: map, queries, candidates.
+        model: a network, as `mast3r_model.load_model` returns it.
+        options: how to localise.
+        parity: upstream's pipeline with these options instead of ours, traps included: for its numbers.
+        thresholds: (metres, degrees) of the recalls; None for the dataset's.
+        output: folder for the run's files; a run that was interrupted goes on there. None: nothing is kept.
+        files: what is written there.
+        limit: only so many queries.
+        shard: only a part of the queries.
+        jobs: queries at a time.
+        overwrite: delete an earlier run of other options in `output`.
+        made_with: what to note in the report beside the options.
+        on_pose: called with every query and its pose.
+
+    Raises:
+        InputError: queries without candidates, or as for `Localizer`.
+        OutputError: the folder holds something else, or cannot be written.
+    """
+    queries = list(enumerate(dataset.queries))
+    if shard is not None:
+        queries = queries[shard.index :: shard.count]
+    queries = queries[:limit]
+    unreadable: list[str] = []
+    noted = _noted(dataset, options or LocalizationOptions(), parity, made_with)
+    place = (
+        tempfile.TemporaryDirectory(prefix="mast3r-visloc-") if output is None else nullcontext(str(output))
+    )
+    with place as folder:
+        run = RunWriter(
+            Path(folder),
+            noted,
+            name=dataset.name,
+            thresholds=thresholds or dataset.thresholds,
+            without_truth="skip" if parity is None else "identity",
+            files=RunFiles(matches=False, page=False) if output is None else files,
+            overwrite=overwrite,
+        )
+        positions = {query.name: number for number, query in queries}
+        with run:
+            todo = [(number, query) for number, query in queries if query.name not in run.done]
+            poses = (
+                _ours(dataset, model, todo, options or LocalizationOptions(), jobs, unreadable)
+                if parity is None
+                else _upstreams(dataset, model, todo, parity, unreadable)
+            )
+            for query, pose in poses:
+                number = positions[query.name]
+                run.add(query, pose, nearest_pose=_nearest(dataset, number), position=number)
+                if on_pose is not None:
+                    on_pose(query, pose)
+        return EvaluationReport(run.summary, run.records, output, tuple(unreadable))
+
+
+def _ours(
+    dataset: LocalizationDataset,
+    model: AsymmetricCroCo3DStereo,
+    queries: Sequence[tuple[int, Query]],
+    options: LocalizationOptions,
+    jobs: int,
+    unreadable: list[str],
+) -> Iterator[tuple[Query, Pose]]:
+    number_of = {query.name: number for number, query in queries}
+
+    def candidates(query: Query) -> list[str]:
+        return [candidate.name for candidate in dataset.candidates(number_of[query.name])]
+
+    with Localizer(dataset.map, model, options) as localizer:
+        yield from localizer.localize_many(
+            [query for _, query in queries],
+            candidates=candidates,
+            jobs=jobs,
+            on_unreadable=lambda query, error: unreadable.append(f"{query.name}: {error.message}"),
+        )
+
+
+def _upstreams(
+    dataset: LocalizationDataset,
+    model: AsymmetricCroCo3DStereo,
+    queries: Sequence[tuple[int, Query]],
+    parity: ReferenceOptions,
+    unreadable: list[str],
+) -> Iterator[tuple[Query, Pose]]:
+    pipeline = ReferencePipeline(model, parity)
+    for number, query in queries:
+        try:
+            pose = pipeline.localize(iterate_reference_views(dataset, number, pipeline.maxdim))
+        except ImageError as error:
+            unreadable.append(f"{query.name}: {error.message}")
+            continue
+        yield query, pose
+
+
+def _nearest(dataset: LocalizationDataset, number: int) -> Float[np.ndarray, "4 4"] | None:
+    """The pose of the query's first candidate, for those who want one for failures too."""
+    candidates = dataset.candidates(number)
+    if not candidates:
+        return None
+    return dataset.map.images[dataset.map.index_of[candidates[0].name]].cam2world
+
+
+def _noted(
+    dataset: LocalizationDataset,
+    options: LocalizationOptions,
+    parity: ReferenceOptions | None,
+    made_with: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    chosen: Any = options if parity is None else parity
+    return {
+        "dataset": dataset.name,
+        "parity": parity is not None,
+        **dataclasses.asdict(chosen),
+        **(made_with or {}),
+    }
