@@ -236,7 +236,7 @@ def prepare(context: CommandContext, *, model: ModelOptions, **flags: Any) -> No
 @with_flags([
     argument("run", type=FILE, help="Folder of `localize` or `evaluate`."),
     option("--format", type=click.Choice(["ltvl", "hloc", "colmap", "csv"]), required=True,
-           section="Output", help="ltvl: the online benchmark's; hloc: the same, with the nearest photo's pose "
+           section="Output", help="ltvl: the online benchmark's; hloc: the same, the nearest photo's pose "
            "for failures; colmap: a model of the photos; csv: a table."),
     option("--name-style", type=click.Choice(NAME_STYLES), section="Output",
            show_default="base for ltvl and hloc", help="How much of the names to write."),
