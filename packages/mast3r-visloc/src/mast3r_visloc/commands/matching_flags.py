@@ -29,6 +29,7 @@ class MatchingFlags:
     pixel_tolerance: float
     min_confidence: float | None
     map_stride: int
+    points_per_image: int
     solver: str | None
     threshold: str | None
     reprojection_error: float | None
@@ -72,6 +73,7 @@ class MatchingFlags:
             pixel_tolerance=self.pixel_tolerance,
             min_confidence=1.001 if self.min_confidence is None else self.min_confidence,
             map_stride=self.map_stride,
+            points_per_image=self.points_per_image,
             solver=self.solver or "poselib",
             threshold=self._threshold(),
             min_inliers=self.min_inliers,

@@ -122,7 +122,7 @@ def _tasks(number: int, image: FineImage, query: FinePhoto, options: Localizatio
         return
     points = network_points(
         image.points, image.photo.transform, stride=options.map_stride, cam2world=image.cam2world
-    )
+    ).spread(options.points_per_image)
     windows = select_windows(
         image.photo.working.shape,
         query.working.shape,

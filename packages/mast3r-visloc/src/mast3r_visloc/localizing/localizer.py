@@ -229,7 +229,7 @@ class Localizer:
         assert image.load_points is not None
         found = network_points(
             image.load_points(), transform, stride=self.options.map_stride, cam2world=image.cam2world
-        )
+        ).spread(self.options.points_per_image)
         with self._lock:
             self._points[number] = found
             if len(self._points) > REMEMBERED_IMAGES:

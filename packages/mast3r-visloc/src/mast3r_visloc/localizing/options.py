@@ -26,6 +26,7 @@ class LocalizationOptions:
         pixel_tolerance: network pixels by which a match's way there and back may miss its start.
         min_confidence: matches below are dropped.
         map_stride: of maps with dense depth every so-manieth network pixel is matched, along both axes.
+        points_per_image: of a map image's points so many are looked for, spread over the image.
         subpixel: place matches in the query between pixels.
         solver: of PnP, by name.
         threshold: of its inliers: ``0.8%`` of the query's diagonal, or ``12px``.
@@ -49,6 +50,7 @@ class LocalizationOptions:
     pixel_tolerance: float = 5.0
     min_confidence: float = 1.001
     map_stride: int = 4
+    points_per_image: int = 1024
     subpixel: bool = True
     solver: str = "poselib"
     threshold: str | float = "0.8%"
@@ -67,7 +69,15 @@ class LocalizationOptions:
         Raises:
             InputError: a value outside its range.
         """
-        least = {"topk": 1, "map_stride": 1, "min_inliers": 4, "max_points": 4, "size": 16, "batch_size": 1}
+        least = {
+            "topk": 1,
+            "map_stride": 1,
+            "points_per_image": 4,
+            "min_inliers": 4,
+            "max_points": 4,
+            "size": 16,
+            "batch_size": 1,
+        }
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise InputError(f"{name} must be at least {bound}, got {getattr(self, name)}")

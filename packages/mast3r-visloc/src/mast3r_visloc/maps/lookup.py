@@ -19,6 +19,9 @@ MAX_SPACING = 10.0
 """For points whose camera is not known: how much farther than usual in its image two neighbours of one
 surface may be apart."""
 
+SPREAD_CELL = 16
+"""Network pixels: a subset of points takes one from each such cell before it takes a second."""
+
 _SPACING_SAMPLE = 8
 _CORNERS = np.array([[0, 0], [1, 0], [0, 1], [1, 1]])
 """Steps (x, y) to the four pixels around a place."""
@@ -59,6 +62,19 @@ class NetworkPoints:
     def __len__(self) -> int:
         """Number of points."""
         return len(self.xy)
+
+    def spread(self, count: int) -> NetworkPoints:
+        """At most `count` of the points, spread over the image as evenly as they lie, the same every time."""
+        if len(self) <= count:
+            return self
+        order = np.random.default_rng(0).permutation(len(self))
+        cells = np.unique(np.floor(self.xy[order] / SPREAD_CELL), axis=0, return_inverse=True)[1].ravel()
+        by_cell = np.argsort(cells, kind="stable")
+        starts = np.searchsorted(cells[by_cell], cells[by_cell])
+        place = np.empty(len(self), dtype=np.int64)  # of a point among those of its cell
+        place[by_cell] = np.arange(len(self)) - starts
+        rows = np.sort(order[np.argsort(place, kind="stable")[:count]])
+        return NetworkPoints(self.xy[rows], self.xyz[rows], self.point_ids[rows])
 
 
 def network_points(
