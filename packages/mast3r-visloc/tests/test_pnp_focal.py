@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mast3r_model import InputError
-from mast3r_visloc.cameras import Camera
+from mast3r_visloc.cameras import Camera, FocalMode
 from mast3r_visloc.pnp import estimate_pose
 from mast3r_visloc.pnp.focal import with_focal
 from mast3r_visloc.pnp.poselib_solver import solve_poselib
@@ -46,6 +46,19 @@ def test_rough_focal_is_refined(camera: Camera) -> None:
     assert found.info["warnings"] == []
     kept = estimate_pose(case.points2d, case.points3d, with_focal(camera, 1545), solver=solve_poselib)
     np.testing.assert_allclose(kept.camera.focal_lengths, 1545)
+
+
+@pytest.mark.parametrize("focal", ["refine", "estimate"])
+def test_distortion_is_found_with_an_unsure_focal(focal: FocalMode) -> None:
+    camera = Camera("SIMPLE_RADIAL", 1600, 1200, (1500, 800, 600, -0.16))
+    case = synthetic_case(camera, 600, outliers=0.4, noise=1.0)
+    start = Camera("SIMPLE_RADIAL", 1600, 1200, (1560, 800, 600, 0))
+    found = estimate_pose(case.points2d, case.points3d, start, solver=solve_poselib, focal=focal)
+    assert found.cam2world is not None
+    np.testing.assert_allclose(found.camera.params, camera.params, rtol=0.01, atol=0.01)
+    assert pose_difference(found.cam2world, case.cam2world) < (0.03, 0.1)
+    few = estimate_pose(case.points2d[:80], case.points3d[:80], start, solver=solve_poselib, focal=focal)
+    assert few.camera.params[3] == 0  # too few to tell it from noise
 
 
 def test_a_focal_that_moves_far_is_suspicious() -> None:

@@ -64,7 +64,7 @@ def test_unknown(tmp_path: Path, size_wh: tuple[int, int], exif: Mapping[str, fl
     shape = size_wh[::-1]
     found = query_camera(path, shape)
     width, height = size_wh
-    assert found.camera == Camera("SIMPLE_PINHOLE", width, height, (1.2 * width, width / 2, height / 2))
+    assert found.camera == Camera("SIMPLE_RADIAL", width, height, (1.2 * width, width / 2, height / 2, 0))
     assert (found.focal_known, found.focal) == (False, "estimate")
     assert query_camera(path, shape, focal="refine").focal == "refine"
     with pytest.raises(InputError, match="do not tell it"):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from mast3r_model import ConfigError, InputError, exif_focal
+from mast3r_model import ConfigError, InputError
 
 from .camera import Camera
 from .fitting import fitted
@@ -78,15 +78,17 @@ def query_camera(
         if camera is not None:
             camera, change = fitted(camera, path, image_shape)
             return _made(camera, f"{source}, {change}" if change else source, "known", focal)
+    from mast3r_model import exif_focal  # here, because it imports torch
+
     noted = exif_focal(path)
     if noted is not None:
-        return _made(_centred("SIMPLE_RADIAL", noted, image_shape), "EXIF", "refine", focal)
+        return _made(_centred(noted, image_shape), "EXIF", "refine", focal)
     if focal == "known":
         raise InputError(
             f"{path}: the focal length is to be taken as known, but the photo's EXIF data do not tell it",
             "give the camera, or let the focal length be estimated",
         )
-    guess = _centred("SIMPLE_PINHOLE", GUESSED_FOCAL * max(image_shape), image_shape)
+    guess = _centred(GUESSED_FOCAL * max(image_shape), image_shape)
     return _made(guess, "unknown", "estimate", focal)
 
 
@@ -110,8 +112,7 @@ def _made(camera: Camera, source: str, automatic: FocalMode, focal: FocalChoice)
     return QueryCamera(camera, source, automatic != "estimate", automatic if focal == "auto" else focal)
 
 
-def _centred(model: str, focal: float, image_shape: tuple[int, int]) -> Camera:
-    """A camera with its principal point in the middle and no distortion."""
+def _centred(focal: float, image_shape: tuple[int, int]) -> Camera:
+    """A camera with its principal point in the middle, and no distortion until PnP finds one."""
     height, width = image_shape
-    distortion = (0.0,) if model == "SIMPLE_RADIAL" else ()
-    return Camera(model, width, height, (focal, width / 2, height / 2, *distortion))
+    return Camera("SIMPLE_RADIAL", width, height, (focal, width / 2, height / 2, 0.0))

@@ -34,6 +34,12 @@ RAYLEIGH_MEDIAN = 1.1774
 NARROWEST = 1e-3
 MAX_FOCAL_CHANGE = 10.0
 
+ENOUGH_FOR_DISTORTION = 100
+"""Inliers from which a lens's distortion is fitted together with an unsure focal length."""
+
+MAX_DISTORTION = 1.0
+"""Coefficients beyond are a fit gone wrong; those of strong wide angles are about 0.3."""
+
 
 @dataclass(frozen=True, eq=False)
 class RefinedPose:
@@ -63,7 +69,7 @@ def refine_pose(
         points2d: (n, 2) float64 finite pixels, an integer being a pixel's centre.
         points3d: (n, 3) float64 finite, in the world's frame.
         threshold_px: largest reprojection error of an inlier.
-        refine_focal: fit the focal length too.
+        refine_focal: fit the focal length too, and with many inliers the distortion.
 
     Returns:
         A pose that is no worse: the start where no round helped.
@@ -136,13 +142,18 @@ def _fit(
         inliers,
         camera,
         pycolmap.AbsolutePoseRefinementOptions(
-            loss_function_scale=width, gradient_tolerance=1e-6, refine_focal_length=refine_focal
+            loss_function_scale=width,
+            gradient_tolerance=1e-6,
+            refine_focal_length=refine_focal,
+            refine_extra_params=refine_focal and int(inliers.sum()) >= ENOUGH_FOR_DISTORTION,
         ),
     )
     if found is None:
         return None
     old, new = np.array(start.camera.focal_lengths), camera.params[camera.focal_length_idxs()]
     if not ((new < MAX_FOCAL_CHANGE * old) & (new > old / MAX_FOCAL_CHANGE)).all():
+        return None
+    if refine_focal and (np.abs(camera.params[camera.extra_params_idxs()]) > MAX_DISTORTION).any():
         return None
     return _checked(found["cam_from_world"].matrix(), Camera.from_colmap(camera))
 
