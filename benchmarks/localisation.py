@@ -5,13 +5,14 @@
     python benchmarks/localisation.py speed                     # against the straightforward way, in one run
 
 ``scenes``: views of one scene (`mast3r_train.synthetic.render_scene_views`), every fifth a query, the others
-a map of posed RGB-D frames. ``photos``: COLMAP's SIFT reconstruction of all photos is the truth; every third is
-taken out of it, and what is left is the map. Positions are per cent of the spread of the cameras (largest
+a map of posed RGB-D frames. ``photos``: COLMAP's SIFT reconstruction of all photos is the truth; every third
+is taken out of it, and what is left is the map. Positions are per cent of the spread of the cameras (largest
 distance from their centre).
 
 ``speed``: the straightforward way encodes both images of every pair, one pair at a time, and matches every
 known pixel (it is `ReferencePipeline`, upstream's); ours has the map's features in an index, encodes the
-query once, decodes in batches and looks for 1,024 points of each image. Both use PoseLib and try all candidates.
+query once, decodes in batches and looks for 1,024 points of each image. Both use PoseLib and try all
+candidates.
 """
 
 from __future__ import annotations
