@@ -92,6 +92,22 @@ def test_transform() -> None:
     assert -1 <= images[1].min() < images[1].max() <= 1
 
 
+@pytest.mark.usefixtures("_registered")
+def test_pnp_solver() -> None:
+    visloc = pytest.importorskip("mast3r_visloc")
+    camera = visloc.Camera("SIMPLE_RADIAL", 640, 480, (500, 320, 240, -0.05))
+    random = np.random.default_rng(0)
+    points = random.uniform([-2, -2, 4], [2, 2, 9], (120, 3))
+    turn = np.array([[0.96, 0.0, 0.28], [0.0, 1.0, 0.0], [-0.28, 0.0, 0.96]])
+    shift = np.array([0.3, -0.2, 0.5])
+    pixels = visloc.project(camera, points @ turn.T + shift)
+    pixels[:40] = random.uniform(0, 480, (40, 2))
+    found = visloc.estimate_pose(pixels, points, camera, solver="linear", threshold=4.0, refine=False)
+    assert found.num_inliers >= 75
+    np.testing.assert_allclose(found.cam_from_world[:3, :3], turn, atol=1e-3)
+    np.testing.assert_allclose(found.cam_from_world[:3, 3], shift, atol=1e-2)
+
+
 @pytest.fixture
 def installed(tmp_path: Path) -> dict[str, str]:
     """An environment in which Python finds the plugin as an installed distribution, by its entry point."""
@@ -151,7 +167,10 @@ def test_installed_into_a_fresh_environment(tmp_path: Path) -> None:
     install = [uv, "pip", "install", "--quiet", "--python", str(environment)]
     # Discovery needs neither torch nor any other of the large dependencies.
     subprocess.run([*install, "click", "pluggy"], check=True)
-    packages = [REPOSITORY / "packages" / "mast3r-model", REPOSITORY / "packages" / "mast3r-train", EXAMPLE]
+    packages = [
+        *(REPOSITORY / "packages" / f"mast3r-{part}" for part in ("model", "train", "visloc")),
+        EXAMPLE,
+    ]
     subprocess.run([*install, "--no-deps", *map(str, packages)], check=True)
     line = [str(environment / "bin" / "mast3r"), "plugins", "--json"]
     done = subprocess.run(line, capture_output=True, text=True, check=True)
@@ -161,6 +180,7 @@ def test_installed_into_a_fresh_environment(tmp_path: Path) -> None:
         "datasets": "SlidingWall",
         "transforms": "RandomGray",
         "losses": "Huber",
+        "pnp_solvers": "linear",
         "commands": "hello",
     }
     for kind, name in named.items():

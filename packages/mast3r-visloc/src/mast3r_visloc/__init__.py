@@ -12,8 +12,11 @@ from mast3r_model import lazy_names
 if TYPE_CHECKING:
     from .cameras import Camera as Camera
     from .cameras import QueryCamera as QueryCamera
+    from .cameras import normalized as normalized
     from .cameras import parse_camera as parse_camera
+    from .cameras import project as project
     from .cameras import query_camera as query_camera
+    from .cameras import unproject as unproject
     from .datasets import Candidate as Candidate
     from .datasets import LocalizationDataset as LocalizationDataset
     from .datasets import Query as Query
@@ -90,7 +93,10 @@ _MODULES = {
         "Camera",
         "QueryCamera",
         "query_camera",
+        "normalized",
         "parse_camera",
+        "project",
+        "unproject",
     ),
     "datasets": (
         "Candidate",

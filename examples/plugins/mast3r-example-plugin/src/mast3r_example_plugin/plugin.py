@@ -28,5 +28,10 @@ def mast3r_losses() -> Mapping[str, str]:
 
 
 @hookimpl
+def mast3r_pnp_solvers() -> Mapping[str, str]:
+    return {"linear": "mast3r_example_plugin.pnp:solve_linear"}
+
+
+@hookimpl
 def mast3r_commands() -> Mapping[str, CommandSpec]:
     return {"hello": CommandSpec("mast3r_example_plugin.cli:hello", "Greet somebody.", "Examples")}

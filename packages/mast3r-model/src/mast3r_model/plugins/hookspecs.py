@@ -273,13 +273,25 @@ class Mast3rHooks:
     def mast3r_localization_datasets(self) -> Mapping[str, Target]:
         """Datasets of visual localisation, by the name that expressions use (spec 50).
 
-        Each value is a class: a mapped scene and its queries.
+        Each value is a class whose objects have what ``mast3r_visloc.LocalizationDataset`` says: ``name``,
+        ``thresholds`` (pairs of metres and degrees), ``map`` (a ``LocalizationMap``: photos with cameras,
+        poses and, read when asked for, 3D points), ``queries`` (``Query``: name, path, camera and true pose
+        where known) and ``candidates(number)`` (``Candidate``: which map images to try, best first).
 
         Example::
 
             @hookimpl
             def mast3r_localization_datasets():
                 return {"MyBuilding": "my_plugin.visloc:MyBuilding"}
+
+            class MyBuilding:             # my_plugin/visloc.py; mast3r visloc evaluate "MyBuilding('/data')"
+                name, thresholds = "my building", ((0.1, 1), (0.5, 5))
+                def __init__(self, root):
+                    photos = sorted(Path(root, "queries").iterdir())
+                    self.map = read_map(Path(root) / "map")
+                    self.queries = [Query(photo.name, photo) for photo in photos]
+                def candidates(self, number):
+                    return [Candidate(image.name, 1.0) for image in self.map.images[:20]]
         """
         raise NotImplementedError
 
@@ -287,13 +299,24 @@ class Mast3rHooks:
     def mast3r_pnp_solvers(self) -> Mapping[str, Target]:
         """Solvers of the perspective-n-point problem (spec 50).
 
-        Each value is a function from 2D pixels (n, 2), 3D points (n, 3), a camera and options to a pose.
+        Each value is a function ``(points2d, points3d, camera, threshold_px, seed, weights=None)``: pixels
+        (n, 2), an integer being a pixel's centre, and world points (n, 3), float64; a
+        ``mast3r_visloc.Camera`` with its distortion; the largest error of an inlier in pixels. It returns a
+        ``mast3r_visloc.PnPResult``, with ``success`` False rather than an exception where the points do not
+        suffice. ``mast3r_visloc.estimate_pose`` then fits the pose to its inliers, and judges it.
 
         Example::
 
             @hookimpl
             def mast3r_pnp_solvers():
                 return {"mine": "my_plugin.pnp:solve"}
+
+            def solve(points2d, points3d, camera, threshold_px, seed, weights=None):    # --solver mine
+                pose = my_ransac(points2d, points3d, camera.intrinsics, threshold_px, seed)   # 4x4 or None
+                if pose is None:
+                    return PnPResult(False, None, np.zeros(len(points2d), bool), 0, camera)
+                inliers = find_inliers(pose, points2d, points3d, camera, threshold_px)
+                return PnPResult(True, pose, inliers, int(inliers.sum()), camera)
         """
         raise NotImplementedError
 
