@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float, Int
 
 from mast3r_visloc.cameras import Camera
 
-Failure = Literal["no_candidates", "few_matches", "few_inliers"]
+Failure = Literal["no_candidates", "few_matches", "few_inliers", "chance"]
+"""``chance``: there is a pose with enough inliers, but wrong matches would agree with some pose as well."""
 Method = Literal["pnp", "pointmap"]
 
 

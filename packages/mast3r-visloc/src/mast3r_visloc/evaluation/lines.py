@@ -92,6 +92,8 @@ def failure_words(pose: Pose, min_inliers: int) -> str:
         return "no photo of the map to try"
     if pose.reason == "few_matches":
         return f"too few matches ({len(pose.correspondences)})"
+    if pose.reason == "chance":
+        return f"{pose.num_inliers} of {len(pose.correspondences)} inliers: may be chance"
     return f"too few inliers ({pose.num_inliers} < {min_inliers})"
 
 

@@ -31,6 +31,8 @@ class LocalizationOptions:
         solver: of PnP, by name.
         threshold: of its inliers: ``0.8%`` of the query's diagonal, or ``12px``.
         min_inliers: fewer are a failure.
+        max_chance: a failure, too, is a pose of which wrong matches are expected to offer more than so many;
+            infinite asks for nothing.
         max_points: RANSAC sees at most so many correspondences.
         focal: what to do about the query's focal length.
         align: where that fails, place the network's own points on the map's.
@@ -55,6 +57,7 @@ class LocalizationOptions:
     solver: str = "poselib"
     threshold: str | float = "0.8%"
     min_inliers: int = 12
+    max_chance: float = 0.01
     max_points: int = 100_000
     focal: FocalChoice = "auto"
     align: bool = False

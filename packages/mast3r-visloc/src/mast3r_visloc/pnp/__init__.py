@@ -1,5 +1,6 @@
 """Perspective-n-point: a camera's pose from 2D-3D correspondences (spec 50 A7, D5)."""
 
+from .chance import log10_chance_poses
 from .contract import PnPResult, PnPSolver
 from .estimate import estimate_pose, find_solver
 from .reference import ReferenceMode, run_pnp
@@ -15,6 +16,7 @@ __all__ = [
     "estimate_pose",
     "find_inliers",
     "find_solver",
+    "log10_chance_poses",
     "parse_threshold",
     "reprojection_errors",
     "run_pnp",

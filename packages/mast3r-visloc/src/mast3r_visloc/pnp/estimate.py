@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast, get_args
@@ -13,6 +14,7 @@ from jaxtyping import Float
 from mast3r_model import ConfigError, InputError, PluginError, nearest_names, registry
 from mast3r_visloc.cameras import Camera, FocalMode
 
+from .chance import POSE_AND_FOCAL_POINTS, POSE_POINTS, log10_chance_poses
 from .contract import PnPResult, PnPSolver
 from .covariance import pose_covariance
 from .focal import solve_unknown_focal, suspicious_change
@@ -32,6 +34,7 @@ class _Problem:
     weights: Float[np.ndarray, " n"] | None
     threshold_px: float
     min_inliers: int
+    max_chance: float
     seed: int
 
 
@@ -43,6 +46,7 @@ def estimate_pose(
     solver: str | PnPSolver = "poselib",
     threshold: str | float = DEFAULT_THRESHOLD,
     min_inliers: int = 12,
+    max_chance: float = math.inf,
     max_points: int = 100_000,
     weights: Float[np.ndarray, " n"] | None = None,
     seed: int = 0,
@@ -64,6 +68,8 @@ def estimate_pose(
         solver: a name among ``mast3r_pnp_solvers``, or such a function.
         threshold: ``"0.8%"`` of the photo's diagonal, ``"12px"``, or a number of pixels.
         min_inliers: fewer are a failure: some poses are found in pure noise.
+        max_chance: a failure, too, is a pose of which pure chance is expected to offer more than so many; see
+            `pnp.chance`. 0.01 is prudent; infinite asks for nothing.
         max_points: of more, RANSAC sees the best by weight, or random ones without weights. The fit and the
             inliers are those of all.
         weights: (n,) how much each correspondence is trusted.
@@ -76,15 +82,15 @@ def estimate_pose(
 
     Returns:
         The pose. Without success, ``info["reason"]`` says why in a sentence and ``info["failed"]`` in a word,
-        ``few_matches`` or ``few_inliers``. ``info["warnings"]`` holds what looks suspicious. A failure keeps
-        the inliers that it had.
+        ``few_matches``, ``few_inliers`` or ``chance``. ``info["warnings"]`` holds what looks suspicious. A
+        failure keeps the inliers that it had.
 
     Raises:
         InputError: arrays of other shapes, an unknown solver, or a threshold that cannot be read.
         ConfigError: another setting that is out of range.
         PluginError: a plugin's solver breaks its contract.
     """
-    _check_settings(focal, min_inliers, max_points)
+    _check_settings(focal, min_inliers, max_points, max_chance)
     points2d, points3d, weights = _checked_points(points2d, points3d, weights)
     limit = threshold_pixels(threshold, camera)
     solve = find_solver(solver) if isinstance(solver, str) else solver
@@ -99,6 +105,7 @@ def estimate_pose(
         None if weights is None else weights[rows],
         limit,
         min_inliers,
+        max_chance,
         seed,
     )
     found, warnings = _ransac(sample, camera, solve, focal, initial_focal)
@@ -113,7 +120,7 @@ def estimate_pose(
     if focal == "refine":
         changed = suspicious_change(camera, pose.camera)
         warnings += [changed] if changed else []
-    return _decided(everything, pose, info, covariance)
+    return _decided(everything, pose, info, covariance, focal)
 
 
 def find_solver(name: str) -> PnPSolver:
@@ -171,18 +178,25 @@ def _refined(problem: _Problem, pose: RefinedPose, refine_focal: bool) -> Refine
     )
 
 
-def _decided(problem: _Problem, pose: RefinedPose, info: Mapping[str, object], covariance: bool) -> PnPResult:
+def _decided(
+    problem: _Problem, pose: RefinedPose, info: Mapping[str, object], covariance: bool, focal: FocalMode
+) -> PnPResult:
     """Whether enough points agree with the pose, and do fix it."""
     points = (problem.points2d, problem.points3d)
     inliers = find_inliers(pose.cam_from_world, *points, pose.camera, problem.threshold_px)
     count = int(inliers.sum())
-    reason = None
+    sample = POSE_AND_FOCAL_POINTS if focal == "estimate" else POSE_POINTS
+    chance = log10_chance_poses(problem.points2d, inliers, problem.threshold_px, sample=sample)
+    reason, failed = None, "few_inliers"
     if count < problem.min_inliers:
         reason = f"only {count} points agree with a pose, at least {problem.min_inliers} are needed"
     elif flat := degeneracy(points[0][inliers], points[1][inliers]):
         reason = f"of the points that agree with the pose, {flat}"
+    elif problem.max_chance < math.inf and chance > math.log10(problem.max_chance):
+        reason, failed = f"{count} points agree with a pose, which may be chance", "chance"
+    info = {**info, "log10_chance_poses": chance if math.isfinite(chance) else None}
     if reason is not None:
-        info = {**info, "reason": reason, "failed": "few_inliers"}
+        info = {**info, "reason": reason, "failed": failed}
         return PnPResult(False, None, inliers, count, pose.camera, info=info)
     spread = (
         pose_covariance(pose.cam_from_world, *points, inliers, pose.camera, problem.threshold_px)
@@ -192,11 +206,15 @@ def _decided(problem: _Problem, pose: RefinedPose, info: Mapping[str, object], c
     return PnPResult(True, pose.cam_from_world, inliers, count, pose.camera, spread, info)
 
 
-def _check_settings(focal: str, min_inliers: int, max_points: int) -> None:
+def _check_settings(focal: str, min_inliers: int, max_points: int, max_chance: float) -> None:
     if focal not in get_args(FocalMode):
         raise ConfigError(f"focal must be one of {', '.join(get_args(FocalMode))}, got {focal!r}")
     if min_inliers < 4:
         raise ConfigError(f"min_inliers must be at least 4, got {min_inliers}: three points fit any pose")
+    if not max_chance > 0:
+        raise ConfigError(
+            f"max_chance must be above 0, got {max_chance}", "0.01 is prudent, inf asks for nothing"
+        )
     if max_points < 4:
         raise ConfigError(f"max_points must be at least 4, got {max_points}")
 

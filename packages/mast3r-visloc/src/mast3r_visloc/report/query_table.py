@@ -18,6 +18,7 @@ REASONS = {
     "no_candidates": "no photo of the map to try",
     "few_matches": "too few matches",
     "few_inliers": "too few inliers",
+    "chance": "inliers may be chance",
 }
 
 
