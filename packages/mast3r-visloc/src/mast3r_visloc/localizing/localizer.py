@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from jaxtyping import Float
@@ -19,22 +18,22 @@ from mast3r_visloc.datasets import Candidate, Query
 from mast3r_visloc.maps import LocalizationMap, NetworkPoints, network_points
 from mast3r_visloc.poses import Failure, Pose
 
-from .evidence import ImageEvidence
-from .fine_matching import FineImage, FinePhoto, match_windows
 from .index import MapIndex
 from .options import LocalizationOptions, localization_options
-from .pair_matching import KnownImage, match_known_images
 from .photos import FileTransform, NetworkPhoto, read_photo
+from .query_matching import QueryMatcher
 from .retrieval import CandidateFinder, candidate_finder
 from .search import Solution, search
+from .threads import in_threads
 
 if TYPE_CHECKING:
     from mast3r_model import AsymmetricCroCo3DStereo, EncodedImage
 
-Result = TypeVar("Result")
-
 REMEMBERED_IMAGES = 256
 """Map images whose points stay in memory."""
+
+LEAST_POSED = 2
+"""Images with poses that a map without 3D needs."""
 
 
 class Localizer:
@@ -58,7 +57,8 @@ class Localizer:
         **keywords: fields of `LocalizationOptions` that differ from `options`.
 
     Raises:
-        InputError: options that mean nothing, or no image of the map has 3D points.
+        InputError: options that mean nothing, or no image of the map has 3D points and queries are not to be
+            aligned with cameras either.
         CheckpointError: a retrieval checkpoint that cannot be read.
     """
 
@@ -76,11 +76,7 @@ class Localizer:
     ) -> None:
         self.options = localization_options(options, keywords)
         self.map, self.model = localization_map, model
-        if all(image.load_points is None for image in localization_map.images):
-            raise InputError(
-                f"{localization_map.source}: no image of the map has 3D points",
-                "give a map with points or depth, such as what `mast3r sfm DIR -o MAP` makes",
-            )
+        _check_map(localization_map, self.options)
         self.index = MapIndex.of(
             localization_map, model, size=self.options.size, batch_size=self.options.batch_size
         )
@@ -156,7 +152,7 @@ class Localizer:
                     raise
                 return error
 
-        for query, found in _in_threads(work, queries, jobs):
+        for query, found in in_threads(work, queries, jobs):
             if not isinstance(found, ImageError):
                 yield query, found
             elif on_unreadable is not None:
@@ -203,9 +199,12 @@ class Localizer:
             names = [candidate.name for candidate in self._find(query, encoded)]
         self._check_names(names)
         watch.lap("retrieve")
-        matcher = _QueryMatcher(self, photo, camera, encoded)
+        matcher = QueryMatcher(self, photo, camera, encoded)
         solution = search(names, matcher.match, camera, self.options)
         watch.lap("match and solve")
+        if self.options.align and not solution.result.success:
+            solution = matcher.align(names) or solution
+            watch.lap("align")
         return _as_pose(query, camera, solution, watch.seconds)
 
     def _find(self, query: Query, encoded: EncodedImage) -> Sequence[Candidate]:
@@ -237,67 +236,22 @@ class Localizer:
         return found
 
 
-class _QueryMatcher:
-    """Matches one query with map images."""
-
-    def __init__(
-        self, localizer: Localizer, photo: NetworkPhoto, camera: QueryCamera, encoded: EncodedImage
-    ) -> None:
-        self.localizer, self.photo, self.encoded = localizer, photo, encoded
-        self.fine = FinePhoto.of(photo, camera.camera, localizer.options) if localizer.options.fine else None
-
-    def match(self, names: Sequence[str]) -> Iterator[tuple[str, ImageEvidence]]:
-        """What the map images of these names say of the query; those without points or photo say nothing."""
-        localizer, options = self.localizer, self.localizer.options
-        numbers = [localizer.map.index_of[name] for name in names]
-        numbers = [number for number in numbers if localizer.map.images[number].load_points is not None]
-        features = localizer.index.get(numbers)
-        images = [
-            KnownImage(found.encoded, found.transform, localizer.points(number, found.transform))
-            for number, found in features.items()
-        ]
-        coarse = list(
-            match_known_images(localizer.model, self.encoded, self.photo.transform, images, options)
-        )
-        found = self._again(list(features), coarse) if self.fine is not None else coarse
-        for number, evidence in zip(features, found, strict=True):
-            yield localizer.map.images[number].name, evidence
-
-    def _again(self, numbers: Sequence[int], coarse: Sequence[ImageEvidence]) -> list[ImageEvidence]:
-        """Coarse to fine, a map image at a time in memory but windows of several in a batch."""
-        assert self.fine is not None
-        localizer, options = self.localizer, self.localizer.options
-        fine_images = []
-        for number, evidence in zip(numbers, coarse, strict=True):
-            image = localizer.map.images[number]
-            assert image.load_points is not None
-            photo = read_photo(image.path, size=options.size, patch_size=localizer.model.patch_size)
-            fine_photo = FinePhoto.of(photo, image.camera, options)
-            fine_images.append(FineImage(fine_photo, image.load_points(), image.cam2world, evidence))
-        return match_windows(localizer.model, self.fine, fine_images, options)
-
-
-def _in_threads(
-    work: Callable[[Query], Result], queries: Iterable[Query], jobs: int
-) -> Iterator[tuple[Query, Result]]:
-    """Results in the order of the queries, a few of which are worked on at the same time."""
-    if jobs == 1:
-        for query in queries:
-            yield query, work(query)
+def _check_map(localization_map: LocalizationMap, options: LocalizationOptions) -> None:
+    """Raise InputError where no query can be localised."""
+    if any(image.load_points is not None for image in localization_map.images):
         return
-    waiting: deque[tuple[Query, Future[Result]]] = deque()
-    with ThreadPoolExecutor(jobs) as threads:
-        try:
-            for query in queries:
-                waiting.append((query, threads.submit(work, query)))
-                if len(waiting) > jobs:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            while waiting:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        finally:
-            threads.shutdown(wait=False, cancel_futures=True)
+    posed = sum(image.cam2world is not None for image in localization_map.images)
+    if not options.align:
+        hint = ", or align queries with its cameras (--align)" if posed >= LEAST_POSED else ""
+        raise InputError(
+            f"{localization_map.source}: no image of the map has 3D points",
+            f"give a map with points or depth, such as what `mast3r sfm DIR -o MAP` makes{hint}",
+        )
+    if posed < LEAST_POSED:
+        raise InputError(
+            f"{localization_map.source}: {posed} images of the map have a pose and none has 3D points",
+            f"aligning needs {LEAST_POSED} images with poses",
+        )
 
 
 class _Stopwatch:
@@ -318,7 +272,7 @@ def _as_pose(query: Query, camera: QueryCamera, solution: Solution, seconds: Map
     result = solution.result
     reason: Failure | None = None
     if not result.success:
-        known: dict[object, Failure] = {"few_matches": "few_matches", "few_inliers": "few_inliers"}
+        known: dict[object, Failure] = {"few_matches": "few_matches", "chance": "chance"}
         reason = known.get(result.info.get("failed"), "few_inliers") if solution.names else "no_candidates"
     warnings = result.info.get("warnings", ())
     return Pose(
@@ -330,7 +284,7 @@ def _as_pose(query: Query, camera: QueryCamera, solution: Solution, seconds: Map
         num_inliers=result.num_inliers,
         candidates=tuple(solution.names),
         correspondences=solution.correspondences,
-        method="pnp" if result.success else None,
+        method=solution.method if result.success else None,
         reason=reason,
         covariance=result.covariance,
         warnings=tuple(map(str, warnings)) if isinstance(warnings, (list, tuple)) else (),

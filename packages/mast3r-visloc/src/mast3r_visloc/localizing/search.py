@@ -10,7 +10,7 @@ import numpy as np
 
 from mast3r_visloc.cameras import QueryCamera
 from mast3r_visloc.pnp import PnPResult, estimate_pose
-from mast3r_visloc.poses import Correspondences
+from mast3r_visloc.poses import Correspondences, Method
 
 from .evidence import Evidence, ImageEvidence, covered_cells
 from .options import LocalizationOptions
@@ -34,12 +34,14 @@ class Solution:
         names: of the map images that were tried.
         correspondences: of all of them, or, with clusters, of all too: those of other clusters are no
             inliers.
-        result: of PnP.
+        result: of PnP, or in its form.
+        method: how it was found.
     """
 
     names: Sequence[str]
     correspondences: Correspondences
     result: PnPResult
+    method: Method = "pnp"
 
 
 def search(
@@ -125,6 +127,7 @@ def _solve_rows(
         solver=options.solver,
         threshold=options.threshold,
         min_inliers=options.min_inliers,
+        max_chance=options.max_chance,
         max_points=options.max_points,
         weights=found.confidence[rows],
         seed=options.seed,

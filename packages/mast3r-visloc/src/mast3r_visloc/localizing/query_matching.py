@@ -1,0 +1,98 @@
+"""One query against images of the map: what they say of it, and, where that is too little, alignment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from mast3r_visloc.cameras import QueryCamera
+from mast3r_visloc.maps import LocalizationMap, NetworkPoints
+
+from .alignment import align
+from .evidence import ImageEvidence
+from .fine_matching import FineImage, FinePhoto, match_windows
+from .index import MapIndex
+from .options import LocalizationOptions
+from .pair_matching import KnownImage, match_known_images
+from .photos import FileTransform, NetworkPhoto, read_photo
+from .pointmaps import PlacedImage
+from .search import Solution
+
+if TYPE_CHECKING:
+    from mast3r_model import AsymmetricCroCo3DStereo, EncodedImage
+
+
+class KnownMap(Protocol):
+    """What is known of a map; `Localizer` is one."""
+
+    map: LocalizationMap
+    model: AsymmetricCroCo3DStereo
+    options: LocalizationOptions
+    index: MapIndex
+
+    def points(self, number: int, transform: FileTransform) -> NetworkPoints:
+        """What map image `number` sees, in network pixels."""
+        ...
+
+
+class QueryMatcher:
+    """Matches one query with map images.
+
+    Args:
+        known: the map.
+        photo: the query.
+        camera: of it.
+        encoded: its features.
+    """
+
+    def __init__(
+        self, known: KnownMap, photo: NetworkPhoto, camera: QueryCamera, encoded: EncodedImage
+    ) -> None:
+        self.known, self.photo, self.camera, self.encoded = known, photo, camera, encoded
+        self.fine = FinePhoto.of(photo, camera.camera, known.options) if known.options.fine else None
+
+    def match(self, names: Sequence[str]) -> Iterator[tuple[str, ImageEvidence]]:
+        """What the map images of these names say of the query; those without points or photo say nothing."""
+        known, options = self.known, self.known.options
+        numbers = [known.map.index_of[name] for name in names]
+        numbers = [number for number in numbers if known.map.images[number].load_points is not None]
+        features = known.index.get(numbers)
+        images = [
+            KnownImage(found.encoded, found.transform, known.points(number, found.transform))
+            for number, found in features.items()
+        ]
+        coarse = list(match_known_images(known.model, self.encoded, self.photo.transform, images, options))
+        found = self._again(list(features), coarse) if self.fine is not None else coarse
+        for number, evidence in zip(features, found, strict=True):
+            yield known.map.images[number].name, evidence
+
+    def _again(self, numbers: Sequence[int], coarse: Sequence[ImageEvidence]) -> list[ImageEvidence]:
+        """Coarse to fine, a map image at a time in memory but windows of several in a batch."""
+        assert self.fine is not None
+        known, options = self.known, self.known.options
+        fine_images = []
+        for number, evidence in zip(numbers, coarse, strict=True):
+            image = known.map.images[number]
+            assert image.load_points is not None
+            photo = read_photo(image.path, size=options.size, patch_size=known.model.patch_size)
+            fine_photo = FinePhoto.of(photo, image.camera, options)
+            fine_images.append(FineImage(fine_photo, image.load_points(), image.cam2world, evidence))
+        return match_windows(known.model, self.fine, fine_images, options)
+
+    def align(self, names: Sequence[str]) -> Solution | None:
+        """The pose by the network's own geometry, from the first `topk` map images of these names.
+
+        Returns:
+            None if it finds none.
+
+        Raises:
+            InputError: a map's camera that does not fit its photo.
+        """
+        known, options = self.known, self.known.options
+        numbers = [known.map.index_of[name] for name in names[: options.topk]]
+        images = []
+        for number, found in known.index.get(numbers).items():
+            image = known.map.images[number]
+            points = None if image.load_points is None else known.points(number, found.transform)
+            images.append(PlacedImage(image, found.encoded, found.transform, points))
+        return align(known.model, self.encoded, self.photo.transform, self.camera, images, options)
