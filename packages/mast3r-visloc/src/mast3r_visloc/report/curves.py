@@ -64,14 +64,16 @@ def _plot(axes, values: Float[np.ndarray, " n"], thresholds: Sequence[float], la
         below = 100.0 * float(np.mean(values < threshold))
         axes.axvline(threshold, color="#7c8794", linewidth=1, linestyle=":")
         axes.plot([threshold], [below], marker="o", color="#2f6fd0", markersize=4)
-        last = threshold == max(thresholds)
+        above_middle = below > 50
         axes.annotate(
             f"{threshold:.12g}: {below:.0f} %",
             (threshold, below),
-            xytext=(-6 if last else 6, -9),
+            # Along its line, towards the middle: side by side, labels of near thresholds would overlap.
+            xytext=(0, -8 if above_middle else 8),
             textcoords="offset points",
-            horizontalalignment="right" if last else "left",
-            verticalalignment="top",
+            rotation=90,
+            horizontalalignment="center",
+            verticalalignment="top" if above_middle else "bottom",
             fontsize=8,
             bbox={"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85},
         )
