@@ -52,10 +52,10 @@ _QUERIES: list[Callable[..., Any]] = [
     option("--retrieval", default="auto", metavar="NAME|PATH", section="Matching",
            help="Which photos of the map to try: auto, encoder, all, near, file:PAIRS, or a retrieval "
            "checkpoint."),
-]  # fmt: skip
-_MATCHING: list[Callable[..., Any]] = [
     option("--topk", type=COUNT, default=20, metavar="N", section="Matching",
            help="Photos of the map to try for each photo, at most."),
+]  # fmt: skip
+_MATCHING: list[Callable[..., Any]] = [
     option("--exhaustive", is_flag=True, section="Matching",
            help="Try them all, also where more would not help."),
     option("--cluster", is_flag=True, section="Matching", rare=True,
@@ -88,6 +88,8 @@ _POSE: list[Callable[..., Any]] = [
            help="Upstream's --threshold as a share of the diagonal."),
     option("--min-inliers", type=click.IntRange(min=4), default=12, metavar="N", section="Pose",
            help="Fewer are a failure."),
+    option("--max-chance", type=POSITIVE, default=0.01, metavar="X", section="Pose", rare=True,
+           help="A failure is also a pose of which wrong matches would offer more than so many; inf: any."),
     option("--max-points", "--pnp-max-points", type=click.IntRange(min=4), default=100_000, metavar="N",
            section="Pose", rare=True, help="RANSAC sees at most so many."),
     option("--focal", type=click.Choice(["auto", "known", "refine", "estimate"]), default="auto",
@@ -163,6 +165,10 @@ def index(context: CommandContext, *, model: ModelOptions, **flags: Any) -> None
            help="Upstream's way to the number, its errors included."),
     option("--matcher", type=click.Choice(["descriptors", "points3d"]), default="descriptors",
            section="Matching", rare=True, help="Of --parity: points3d is the script of plain DUSt3R."),
+    option("--retrieval", metavar="NAME|PATH", section="Matching", show_default="the dataset's pairs",
+           help="Which photos of the map to try: auto, encoder, all, or a retrieval checkpoint."),
+    option("--topk", type=COUNT, metavar="N", section="Matching", show_default="the dataset's, else 20",
+           help="Of --retrieval: photos of the map to try for each query, at most."),
     *_MATCHING, *_POSE,
     option("--thresholds", metavar="LIST", section="Output", show_default="the dataset's",
            help='Of the recalls, "0.25,2 0.5,5 5,10" (metres, degrees).'),

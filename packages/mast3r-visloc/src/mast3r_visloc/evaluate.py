@@ -33,7 +33,7 @@ class EvaluationReport:
         summary: medians and recalls.
         records: of the queries, in their order.
         folder: with the run's files; None if it was not asked for.
-        unreadable: names of queries whose photo cannot be read.
+        unreadable: queries whose photo cannot be read, with the reason.
     """
 
     summary: Summary
@@ -69,6 +69,7 @@ def evaluate(
     model: AsymmetricCroCo3DStereo,
     *,
     options: LocalizationOptions | None = None,
+    retrieve: bool = False,
     parity: ReferenceOptions | None = None,
     thresholds: Thresholds | None = None,
     output: Path | None = None,
@@ -90,6 +91,7 @@ def evaluate(
         dataset: map, queries, candidates.
         model: a network, as `mast3r_model.load_model` returns it.
         options: how to localise.
+        retrieve: choose map images by `options.retrieval`, not by the dataset's pairs.
         parity: upstream's pipeline with these options instead of ours, traps included: for its numbers.
         thresholds: (metres, degrees) of the recalls; None for the dataset's.
         output: folder for the run's files; a run that was interrupted goes on there. None: nothing is kept.
@@ -110,7 +112,7 @@ def evaluate(
         queries = queries[shard.index :: shard.count]
     queries = queries[:limit]
     unreadable: list[str] = []
-    noted = _noted(dataset, options or LocalizationOptions(), parity, made_with)
+    noted = _noted(dataset, options or LocalizationOptions(), parity, made_with) | {"retrieve": retrieve}
     place = (
         tempfile.TemporaryDirectory(prefix="mast3r-visloc-") if output is None else nullcontext(str(output))
     )
@@ -123,18 +125,19 @@ def evaluate(
             without_truth="skip" if parity is None else "identity",
             files=RunFiles(matches=False, page=False) if output is None else files,
             overwrite=overwrite,
+            kept=output is not None,
         )
         positions = {query.name: number for number, query in queries}
         with run:
             todo = [(number, query) for number, query in queries if query.name not in run.done]
             poses = (
-                _ours(dataset, model, todo, options or LocalizationOptions(), jobs, unreadable)
+                _ours(dataset, model, todo, options or LocalizationOptions(), retrieve, jobs, unreadable)
                 if parity is None
                 else _upstreams(dataset, model, todo, parity, unreadable)
             )
             for query, pose in poses:
                 number = positions[query.name]
-                run.add(query, pose, nearest_pose=_nearest(dataset, number), position=number)
+                run.add(query, pose, nearest_pose=_nearest(dataset, pose), position=number)
                 if on_pose is not None:
                     on_pose(query, pose)
         return EvaluationReport(run.summary, run.records, output, tuple(unreadable))
@@ -145,6 +148,7 @@ def _ours(
     model: AsymmetricCroCo3DStereo,
     queries: Sequence[tuple[int, Query]],
     options: LocalizationOptions,
+    retrieve: bool,
     jobs: int,
     unreadable: list[str],
 ) -> Iterator[tuple[Query, Pose]]:
@@ -156,7 +160,7 @@ def _ours(
     with Localizer(dataset.map, model, options) as localizer:
         yield from localizer.localize_many(
             [query for _, query in queries],
-            candidates=candidates,
+            candidates=None if retrieve else candidates,
             jobs=jobs,
             on_unreadable=lambda query, error: unreadable.append(f"{query.name}: {error.message}"),
         )
@@ -179,12 +183,11 @@ def _upstreams(
         yield query, pose
 
 
-def _nearest(dataset: LocalizationDataset, number: int) -> Float[np.ndarray, "4 4"] | None:
+def _nearest(dataset: LocalizationDataset, pose: Pose) -> Float[np.ndarray, "4 4"] | None:
     """The pose of the query's first candidate, for those who want one for failures too."""
-    candidates = dataset.candidates(number)
-    if not candidates:
+    if not pose.candidates:
         return None
-    return dataset.map.images[dataset.map.index_of[candidates[0].name]].cam2world
+    return dataset.map.images[dataset.map.index_of[pose.candidates[0]]].cam2world
 
 
 def _noted(

@@ -34,6 +34,7 @@ from mast3r_visloc.evaluation.pose_files import OnFailure
 from mast3r_visloc.poses import Pose
 
 from .matching_flags import MatchingFlags
+from .retrieval_choice import check_retriever
 
 MISSING_NAMED = 5
 WIDEST = 200
@@ -52,6 +53,7 @@ class EvaluateRequest:
     limit: int | None
     shard: str | None
     label: str
+    retrieval: str | None
     name_style: NameStyle
     on_failure: OnFailure | None
     report: bool
@@ -68,39 +70,83 @@ def run_evaluate(context: CommandContext, request: EvaluateRequest, model_option
         Mast3rError: as documented for the command's exit codes.
     """
     thresholds = None if request.thresholds is None else parse_thresholds(request.thresholds)
-    if any(Path(given).exists() for given in request.data):
+    if any(_exists(given) for given in request.data):
         _compare(context, request, thresholds)
         return
-    if len(request.data) != 1:
-        raise InputError(f"expected one dataset expression, got {len(request.data)}", "put it in quotes")
-    if request.truth is not None:
-        raise ConfigError("--truth is for files of poses: a dataset knows its own truth", "leave it out")
-    if request.matcher == "points3d" and not request.parity:
-        raise ConfigError("--matcher points3d is DUSt3R's script: it needs --parity")
+    _check(request)
+    request.matching.check()
+    if request.retrieval is not None:
+        check_retriever(request.retrieval)
+    options = request.matching.options(model_options, retrieval=request.retrieval or "pairs")
+    parity = request.matching.reference(model_options, request.matcher) if request.parity else None
+    shard = _shard(request.shard)
     dataset = _dataset(request.data[0])
     model = model_options.load(context)
-    with context.timed("localise"), context.progress("localising", _count(dataset, request)) as advance:
+    count = _count(dataset, request.limit, shard)
+    with context.timed("localise"), context.progress("localising", count) as advance:
 
         def show(query: Query, pose: Pose) -> None:
             context.say(result_line(pose, min_inliers=request.matching.min_inliers))
+            for warning in pose.warnings:
+                context.warn(f"{pose.name}: {warning}")
             advance(1)
 
         report = evaluate(
             dataset,
             model,
-            options=request.matching.options(model_options, retrieval="pairs"),
-            parity=request.matching.reference(model_options, request.matcher) if request.parity else None,
+            options=options,
+            retrieve=request.retrieval is not None,
+            parity=parity,
             thresholds=thresholds,
             output=request.output,
             files=_files(request, dataset),
             limit=request.limit,
-            shard=_shard(request.shard),
+            shard=shard,
             jobs=request.jobs,
             overwrite=request.overwrite,
             made_with={"expression": request.data[0], "model": model_options.model},
             on_pose=show,
         )
     _report(context, request, report)
+
+
+def _exists(given: str) -> bool:
+    """Whether what was given is a path; an expression may be too long to ask for."""
+    try:
+        return Path(given).exists()
+    except OSError:
+        return False
+
+
+def _check(request: EvaluateRequest) -> None:
+    """Refuse flags that do not fit each other.
+
+    Raises:
+        InputError: something that is neither a dataset expression nor a path that is there.
+        ConfigError: a flag that means nothing here.
+    """
+    gone = [given for given in request.data if "(" not in given]
+    if gone:
+        raise InputError(
+            f"{gone[0]} is neither a dataset expression nor a run or file of poses that is there",
+            "check the path; an expression is like \"RgbdFolder('/data/room', queries='list.txt')\"",
+        )
+    if len(request.data) != 1:
+        raise InputError(f"expected one dataset expression, got {len(request.data)}", "put it in quotes")
+    if request.truth is not None:
+        raise ConfigError("--truth is for files of poses: a dataset knows its own truth", "leave it out")
+    if request.matcher == "points3d" and not request.parity:
+        raise ConfigError(
+            "--matcher points3d is DUSt3R's script: it needs --parity",
+            "without, networks that have no descriptors are matched by their points anyhow",
+        )
+    if request.parity and request.retrieval is not None:
+        raise ConfigError("--parity takes the dataset's pairs", "leave out --retrieval")
+    if request.retrieval is None and request.matching.topk is not None:
+        raise ConfigError(
+            "--topk is of --retrieval: the dataset says how many of its pairs to try",
+            "write topk=N into the expression",
+        )
 
 
 def _dataset(text: str) -> LocalizationDataset:
@@ -119,9 +165,11 @@ def _dataset(text: str) -> LocalizationDataset:
     return built
 
 
-def _count(dataset: LocalizationDataset, request: EvaluateRequest) -> int:
-    count = len(dataset.queries)
-    return count if request.limit is None else min(count, request.limit)
+def _count(dataset: LocalizationDataset, limit: int | None, shard: Shard | None) -> int:
+    numbers = range(len(dataset.queries))
+    if shard is not None:
+        numbers = numbers[shard.index :: shard.count]
+    return len(numbers[:limit])
 
 
 def _shard(text: str | None) -> Shard | None:

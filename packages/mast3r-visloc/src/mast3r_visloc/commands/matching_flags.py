@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mast3r_model import InputError
+from mast3r_model import ConfigError, InputError
 from mast3r_model.cli import ModelOptions
 from mast3r_visloc.localizing import LocalizationOptions
-from mast3r_visloc.pnp import parse_threshold
+from mast3r_visloc.pnp import check_threshold, find_solver, parse_threshold
 from mast3r_visloc.reference import ReferenceOptions
 
 UPSTREAM_PIXELS = 5.0
@@ -20,7 +20,7 @@ class MatchingFlags:
     """As the user gave them; None where a flag was not given and its default depends on others."""
 
     size: int
-    topk: int
+    topk: int | None
     exhaustive: bool
     cluster: bool
     fine: bool
@@ -35,6 +35,7 @@ class MatchingFlags:
     reprojection_error: float | None
     reprojection_error_diag_ratio: float | None
     min_inliers: int
+    max_chance: float
     max_points: int
     focal: Literal["auto", "known", "refine", "estimate"]
     align: bool
@@ -55,6 +56,15 @@ class MatchingFlags:
         if len(named) > 1:
             raise InputError(f"{' and '.join(named)} both give the threshold", "give one of them")
 
+    def check(self) -> None:
+        """Refuse what would be refused by the first query, before a network is loaded.
+
+        Raises:
+            InputError: an unknown solver, or a threshold that cannot be read.
+        """
+        check_threshold(self._threshold())
+        find_solver(self.solver or "poselib")
+
     def options(self, model: ModelOptions, *, retrieval: str) -> LocalizationOptions:
         """Options of our own way.
 
@@ -64,7 +74,7 @@ class MatchingFlags:
         batch_size = model.batch_size or self.max_batch_size
         return LocalizationOptions(
             retrieval=retrieval,
-            topk=self.topk,
+            topk=20 if self.topk is None else self.topk,
             exhaustive=self.exhaustive,
             cluster=self.cluster,
             fine=self.fine,
@@ -77,6 +87,7 @@ class MatchingFlags:
             solver=self.solver or "poselib",
             threshold=self._threshold(),
             min_inliers=self.min_inliers,
+            max_chance=self.max_chance,
             max_points=self.max_points,
             focal=self.focal,
             align=self.align,
@@ -96,9 +107,18 @@ class MatchingFlags:
         """Options of upstream's way.
 
         Raises:
-            ConfigError: a value outside its range.
+            ConfigError: a value outside its range, or a flag that upstream has nothing like.
             InputError: a solver or a threshold that upstream does not know.
         """
+        ours = {
+            "--exhaustive": self.exhaustive,
+            "--cluster": self.cluster,
+            "--align": self.align,
+            "--focal": self.focal != "auto",
+        }
+        for name, given in ours.items():
+            if given:
+                raise ConfigError(f"{name} means nothing with --parity", "leave out one of them")
         pixels, ratio = self.upstream_threshold()
         solver = self.solver or "cv2"
         if solver not in ("cv2", "poselib", "pycolmap"):

@@ -81,6 +81,7 @@ class RunWriter:
         without_truth: what queries without a true pose count as.
         files: what is written.
         overwrite: delete an earlier run of other options.
+        kept: whether the folder outlives the run: else nobody is told of it.
 
     Raises:
         OutputError: the folder holds something else or a run with other options, or cannot be written to.
@@ -98,6 +99,7 @@ class RunWriter:
         without_truth: WithoutTruth = "skip",
         files: RunFiles | None = None,
         overwrite: bool = False,
+        kept: bool = True,
     ) -> None:
         self.folder = Path(folder)
         self.name = name
@@ -105,6 +107,7 @@ class RunWriter:
         self.thresholds = checked_thresholds(thresholds)
         self.files = files or RunFiles()
         self._without_truth = without_truth
+        self._kept = kept
         open_folder(self.folder, overwrite=overwrite)
         journal = read_journal(self.folder) or Journal(name, self.options, ())
         refuse_other(journal, self.options, self.folder)
@@ -191,6 +194,8 @@ class RunWriter:
         self._journal.close()
         if kind is None:
             self._write_results(complete=True)
+            return
+        if not self._kept:
             return
         try:
             self._write_results(complete=False)

@@ -1,0 +1,136 @@
+"""What ``--retrieval`` names, checked before any network is loaded (spec 50 D2)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from mast3r_model import ConfigError, InputError, nearest_names, registry
+from mast3r_visloc.datasets import Candidate
+from mast3r_visloc.evaluation import read_poses
+from mast3r_visloc.evaluation.names import match_names
+from mast3r_visloc.formats import read_pairs
+from mast3r_visloc.maps import LocalizationMap
+
+log = logging.getLogger("mast3r.visloc")
+
+LISTED = "file:"
+"""Before the path of a list of pairs."""
+
+_NAMED = 3
+
+
+@dataclass(frozen=True, eq=False)
+class RetrievalChoice:
+    """Which map images are to be tried.
+
+    Attributes:
+        name: as `LocalizationOptions.retrieval` takes it.
+        pairs: map images by the name of the query, for ``pairs``.
+        priors: rough 4x4 cam2world by the name of the query, for ``near``.
+    """
+
+    name: str
+    pairs: Mapping[str, Sequence[Candidate]] | None = None
+    priors: Mapping[str, Float[np.ndarray, "4 4"]] | None = None
+
+
+def check_retriever(name: str) -> None:
+    """Refuse what is neither a way to choose map images, nor a retriever, nor a file.
+
+    Raises:
+        InputError: it is none of them.
+    """
+    known = ["auto", "all", *registry("retrievers").names()]
+    if name in known or Path(name).expanduser().is_file():
+        return
+    nearest = nearest_names(name, [*known, "near", LISTED])
+    raise InputError(
+        f"--retrieval {name}: neither a file nor one of {', '.join(known)}, near, {LISTED}PAIRS",
+        f"did you mean {' or '.join(nearest)}?" if nearest else "a retrieval checkpoint is given by its path",
+    )
+
+
+def choose_retrieval(
+    text: str,
+    names: Sequence[str],
+    localization_map: LocalizationMap,
+    *,
+    prior: Path | None,
+    radius: float | None,
+) -> RetrievalChoice:
+    """Read the files that a way to choose map images needs.
+
+    Args:
+        text: of ``--retrieval``.
+        names: of the queries.
+        localization_map: whose images are chosen from.
+        prior: file of rough poses, for ``near``.
+        radius: of ``near``.
+
+    Raises:
+        InputError: an unknown retriever, or a file that is missing, broken, or says nothing of a query.
+        ConfigError: `prior` or `radius` without ``near``.
+    """
+    if text != "near" and (prior is not None or radius is not None):
+        given = "--prior" if prior is not None else "--radius"
+        raise ConfigError(f"{given} is for --retrieval near, got --retrieval {text}", "add --retrieval near")
+    if text == "near":
+        if prior is None:
+            raise InputError("--retrieval near needs rough poses of the photos", "give --prior FILE")
+        poses = read_poses(prior)
+        found = _of_queries(names, poses, f"{prior} has no rough pose")
+        return RetrievalChoice("near", priors={name: poses[known] for name, known in found.items()})
+    if text.startswith(LISTED):
+        return RetrievalChoice(
+            "pairs", _listed_pairs(Path(text.removeprefix(LISTED)), names, localization_map)
+        )
+    check_retriever(text)
+    return RetrievalChoice(text)
+
+
+def _listed_pairs(
+    path: Path, names: Sequence[str], localization_map: LocalizationMap
+) -> dict[str, list[Candidate]]:
+    listed = read_pairs(path)
+    found = _of_queries(names, listed, f"{path} has no pairs")
+    chosen = [pair.map_image for known in found.values() for pair in listed[known]]
+    unknown = [name for name in dict.fromkeys(chosen) if name not in localization_map.index_of]
+    if unknown and len(unknown) == len(set(chosen)):
+        raise InputError(
+            f"{path} names no photo of the map, but {', '.join(unknown[:_NAMED])}",
+            f"a photo of the map: {localization_map.images[0].name}",
+        )
+    if unknown:
+        log.warning(
+            "%s names %d photos that the map lacks: %s", path, len(unknown), ", ".join(unknown[:_NAMED])
+        )
+    return {
+        name: [
+            Candidate(pair.map_image, pair.score)
+            for pair in listed[known]
+            if pair.map_image in localization_map.index_of
+        ]
+        for name, known in found.items()
+    }
+
+
+def _of_queries(names: Sequence[str], known: Mapping[str, object], lacks: str) -> dict[str, str]:
+    """The name in a file of each query.
+
+    Raises:
+        InputError: the file does not name one of them.
+    """
+    found = match_names(names, known)
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise InputError(
+            f"{lacks} of {len(missing)} of {len(names)} photos: {', '.join(missing[:_NAMED])}",
+            f"add them, or leave these photos out; a name there: {next(iter(known), 'none')}",
+        )
+    return found
