@@ -34,7 +34,7 @@ from .journal import JOURNAL, SCHEMA
 from .records import QueryRecord
 
 POSES, REPORT, PAGE = "poses.txt", "report.json", "report.html"
-MATCHES, PICTURES = "matches", "pictures"
+MATCHES, PICTURES, MODEL = "matches", "pictures", "colmap"
 _PACKAGES = ("mast3r-model", "mast3r-match", "mast3r-visloc", "torch", "numpy", "poselib", "pycolmap")
 
 
@@ -133,7 +133,8 @@ def open_folder(folder: Path, *, overwrite: bool) -> None:
 def _delete_run(folder: Path) -> None:
     for name in (JOURNAL, POSES, REPORT, PAGE):
         (folder / name).unlink(missing_ok=True)
-    for subfolder, pattern in ((MATCHES, "[0-9]*.npz"), (PICTURES, "[0-9]*.jpg")):
+    patterns = ((MATCHES, "[0-9]*.npz"), (PICTURES, "[0-9]*.jpg"), (MODEL, "*.bin"))
+    for subfolder, pattern in patterns:
         for path in (folder / subfolder).glob(pattern):
             path.unlink()
 
