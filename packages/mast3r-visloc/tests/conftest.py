@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from .visloc_cli import colour_network, visloc, wall
+
+__all__ = ["colour_network", "goldens", "visloc", "wall"]
+
 GOLDENS = Path(__file__).resolve().parent / "goldens" / "visloc"
 
 
