@@ -19,6 +19,7 @@ PACKAGES = (
     "mast3r_model",
     "mast3r_model.cli",
     "mast3r_model.expressions",
+    "mast3r_model.pages",
     "mast3r_model.plugins",
     "mast3r_match",
     "mast3r_sfm",

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mast3r_model.pages import note, text
 from mast3r_sfm.quantities import compact, duration
 
 from .contents import LossCurve
-from .markup import note, text
 
 WIDTH, HEIGHT = 360, 200
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 30

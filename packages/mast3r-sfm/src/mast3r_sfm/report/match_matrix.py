@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from mast3r_model.pages import data_uri, note, text
+
 from .contents import PairRow
-from .markup import data_uri, note, text
 
 CELLS_WITH_NAMES = 40
 MAX_SIDE = 1000

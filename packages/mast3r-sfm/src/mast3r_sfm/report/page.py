@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterator
 from importlib.resources import files
-from string import Template
 
+from mast3r_model.pages import note, section, self_contained_page, text
 from mast3r_sfm.quantities import compact, duration, memory
 from mast3r_sfm.scene import Scene
 
 from .contents import Report, curves_of, dropped_of, mapping, number, pairs_of, stages_of
 from .loss_curves import loss_curves
-from .markup import note, section, text
 from .match_matrix import match_matrix
 from .tables import dropped_table, image_table, pair_table, stage_bars
 from .top_view import top_view
@@ -34,17 +31,12 @@ def report_page(scene: Scene) -> str:
         HTML, to be written as UTF-8.
     """
     parts = files(__package__)
-    script = parts.joinpath("page.js").read_text("utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    page = Template(parts.joinpath("page.html").read_text("utf-8")).substitute(
-        title=f"Reconstruction of {len(scene.images)} photos",
+    return self_contained_page(
+        f"Reconstruction of {len(scene.images)} photos",
+        _sections(scene),
         style=parts.joinpath("page.css").read_text("utf-8"),
-        script=script,
-        script_digest=f"sha256-{digest}",
-        sections="\n".join(part for part in _sections(scene) if part),
+        script=parts.joinpath("page.js").read_text("utf-8"),
     )
-    # Names of files may hold bytes that are no UTF-8; Python carries them as lone surrogates.
-    return page.encode("utf-8", "xmlcharrefreplace").decode("utf-8")
 
 
 def _sections(scene: Scene) -> Iterator[str]:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mast3r_model.pages import folded, name, note, table, text
 from mast3r_sfm.quantities import compact, duration, memory
 from mast3r_sfm.scene import Scene, SceneImage
 
 from .contents import PairRow, StageRow
-from .markup import folded, name, note, table, text
 from .thumbnails import Thumbnail, thumbnails
 
 MAX_PAIRS = 3000

@@ -11,9 +11,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from mast3r_model.pages import data_uri
 from mast3r_sfm.scene import SceneImage
-
-from .markup import data_uri
 
 BUDGET_BYTES = 8 * 2**20
 """Of all small pictures together, as they stand in the page."""

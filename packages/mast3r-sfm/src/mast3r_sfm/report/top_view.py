@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from mast3r_model.pages import text
 from mast3r_sfm.quantities import compact
 from mast3r_sfm.scene import Scene, SceneImage
 
 from .loss_curves import round_step
-from .markup import text
 
 WIDTH, HEIGHT = 720, 480
 MARGIN = 24

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
 
 from mast3r_model import atomic_write
+from mast3r_model.pages import data_uri, note, section, self_contained_page, table, text
 from mast3r_visloc.evaluation.aggregate import Summary
 from mast3r_visloc.evaluation.records import QueryRecord
 
 from .curves import recall_curves
-from .markup import data_uri, note, section, table, text
 from .query_table import picture_figures, query_table
 
 PAGE, PICTURES = "report.html", "pictures"
@@ -68,15 +65,11 @@ def report_page(
         pictures: folder of match pictures; None for a page without.
     """
     parts = files(__package__)
-    script = parts.joinpath("page.js").read_text("utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    sections = _sections(summary, records, options, versions, pictures)
-    return Template(parts.joinpath("page.html").read_text("utf-8")).substitute(
-        title=text(summary.name),
+    return self_contained_page(
+        summary.name,
+        _sections(summary, records, options, versions, pictures),
         style=parts.joinpath("page.css").read_text("utf-8"),
-        script=script,
-        script_digest=f"sha256-{digest}",
-        sections="\n".join(part for part in sections if part),
+        script=parts.joinpath("page.js").read_text("utf-8"),
     )
 
 
@@ -122,11 +115,11 @@ def _accuracy(summary: Summary, records: Sequence[QueryRecord]) -> Iterator[str]
         [f"{position:.12g} m, {rotation:.12g}°", f"{percent:.1f} %", _bar(percent)]
         for (position, rotation), percent in zip(summary.thresholds, summary.recalls, strict=True)
     ]
-    yield table(["both errors below", "#photos", ""], rows)
+    yield table(["both errors below", "#photos", ""], rows, kind="plain")
     words = f"Of {len(errors)} photos with a known pose; failures count as infinite errors."
     if summary.without_truth:
         words += f" {summary.without_truth} photos have none and are left out."
-    yield note(words)
+    yield note(text(words))
     picture = data_uri(recall_curves(summary, errors), "svg+xml")
     yield f'<img class="curves" alt="recall by position error and by rotation error" src="{picture}">'
 

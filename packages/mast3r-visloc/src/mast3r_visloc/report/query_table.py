@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from mast3r_model.pages import data_uri, name, note, table, text
 from mast3r_visloc.evaluation.records import QueryRecord
 
-from .markup import data_uri, name, note, table, text
 from .shelf import picture_path
 
 MAX_ROWS = 5000
@@ -42,7 +42,7 @@ def query_table(records: Sequence[QueryRecord], pictured: set[int]) -> str:
     if len(shown) < len(records):
         words += f" {len(records) - len(shown):,} localised photos more are in report.json."
     search = '<input type="search" placeholder="filter, such as: failed" aria-label="filter" hidden>'
-    return search + table(heads, rows, kind="sortable") + note(words)
+    return search + table(heads, rows, kind="sortable") + note(text(words))
 
 
 def _cells(record: QueryRecord, pictured: bool, evaluated: bool) -> list[str]:
@@ -106,7 +106,7 @@ def picture_figures(records: Sequence[QueryRecord], pictures: Path | None) -> tu
     opened = " open" if len(shown) < FOLDED_FROM else ""
     summary = f"<summary>{len(shown)} match pictures</summary>"
     grid = '<div class="pictures">\n' + "\n".join(figures) + "\n</div>"
-    return shown, note(words) + f"<details{opened}>{summary}\n{grid}\n</details>"
+    return shown, note(text(words)) + f"<details{opened}>{summary}\n{grid}\n</details>"
 
 
 def _figure(record: QueryRecord, content: bytes) -> str:
