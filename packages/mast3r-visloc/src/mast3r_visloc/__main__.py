@@ -11,6 +11,8 @@ from mast3r_model.cli import run
 from .cli import evaluate, export, index, localize, prepare
 
 if __name__ == "__main__":
-    commands = {command.name: command for command in (localize, index, evaluate, prepare, export)}
+    commands: dict[str, click.Command] = {
+        str(command.name): command for command in (localize, index, evaluate, prepare, export)
+    }
     group = click.Group("visloc", commands, help="Where was this photo taken?")
     sys.exit(run(group, program="python -m mast3r_visloc"))
