@@ -56,6 +56,8 @@ def _named_photos(request: LocalizeRequest, cameras: Mapping[str, Camera]) -> di
         folder = request.queries[0].parent
         return {name: folder / relative_name(name, str(request.queries[0])) for name in cameras}
     photos = find_photos(list(request.photos), recursive=request.recursive)
+    if not photos:
+        raise InputError(f"{request.photos[0]} names no photo", "expected a file name a line")
     short = [photo.name for photo in photos]
     if len(set(short)) == len(short):
         return dict(zip(short, photos, strict=True))

@@ -40,8 +40,12 @@ class RetrievalChoice:
     priors: Mapping[str, Float[np.ndarray, "4 4"]] | None = None
 
 
-def check_retriever(name: str) -> None:
+def check_retriever(name: str, *more: str) -> None:
     """Refuse what is neither a way to choose map images, nor a retriever, nor a file.
+
+    Args:
+        name: of ``--retrieval``.
+        *more: what else the command takes, for the message.
 
     Raises:
         InputError: it is none of them.
@@ -49,9 +53,9 @@ def check_retriever(name: str) -> None:
     known = ["auto", "all", *registry("retrievers").names()]
     if name in known or Path(name).expanduser().is_file():
         return
-    nearest = nearest_names(name, [*known, "near", LISTED])
+    nearest = nearest_names(name, [*known, *more])
     raise InputError(
-        f"--retrieval {name}: neither a file nor one of {', '.join(known)}, near, {LISTED}PAIRS",
+        f"--retrieval {name}: neither a file nor one of {', '.join([*known, *more])}",
         f"did you mean {' or '.join(nearest)}?" if nearest else "a retrieval checkpoint is given by its path",
     )
 
@@ -90,7 +94,7 @@ def choose_retrieval(
         return RetrievalChoice(
             "pairs", _listed_pairs(Path(text.removeprefix(LISTED)), names, localization_map)
         )
-    check_retriever(text)
+    check_retriever(text, "near", f"{LISTED}PAIRS")
     return RetrievalChoice(text)
 
 
