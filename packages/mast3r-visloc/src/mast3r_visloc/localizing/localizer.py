@@ -197,6 +197,7 @@ class Localizer:
         watch.lap("encode")
         if names is None:
             names = [candidate.name for candidate in self._find(query, encoded)]
+        names = list(dict.fromkeys(names))  # lists may name one twice, which is no further evidence
         self._check_names(names)
         watch.lap("retrieve")
         matcher = QueryMatcher(self, photo, camera, encoded)

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from mast3r_model import AsymmetricCroCo3DStereo
 
 
+SURE = 1e9
+"""The confidence of a network that gives none. Finite, so that it can be interpolated."""
+
+
 @dataclass(frozen=True, eq=False)
 class KnownImage:
     """A map image that a query is matched with.
@@ -111,7 +115,7 @@ def _by_points(found: PairPrediction) -> tuple[ImageDescriptors, ImageDescriptor
 
 def _known(confidence: Tensor | None, values: Tensor) -> Tensor:
     """Where the network gives none, no threshold may drop a match."""
-    return torch.full_like(values[..., 0], torch.inf) if confidence is None else confidence
+    return torch.full_like(values[..., 0], SURE) if confidence is None else confidence
 
 
 def _evidence(

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from mast3r_model import AsymmetricCroCo3DStereo, EncodedImage
 
 
+IMAGES_IN_MEMORY = 16
+"""Map images whose features, and photos for windows, are in memory at a time."""
+
+
 class KnownMap(Protocol):
     """What is known of a map; `Localizer` is one."""
 
@@ -53,9 +57,14 @@ class QueryMatcher:
 
     def match(self, names: Sequence[str]) -> Iterator[tuple[str, ImageEvidence]]:
         """What the map images of these names say of the query; those without points or photo say nothing."""
-        known, options = self.known, self.known.options
+        known = self.known
         numbers = [known.map.index_of[name] for name in names]
         numbers = [number for number in numbers if known.map.images[number].load_points is not None]
+        for start in range(0, len(numbers), IMAGES_IN_MEMORY):
+            yield from self._match(numbers[start : start + IMAGES_IN_MEMORY])
+
+    def _match(self, numbers: Sequence[int]) -> Iterator[tuple[str, ImageEvidence]]:
+        known, options = self.known, self.known.options
         features = known.index.get(numbers)
         images = [
             KnownImage(found.encoded, found.transform, known.points(number, found.transform))
@@ -67,7 +76,7 @@ class QueryMatcher:
             yield known.map.images[number].name, evidence
 
     def _again(self, numbers: Sequence[int], coarse: Sequence[ImageEvidence]) -> list[ImageEvidence]:
-        """Coarse to fine, a map image at a time in memory but windows of several in a batch."""
+        """Coarse to fine; windows of several images share batches."""
         assert self.fine is not None
         known, options = self.known, self.known.options
         fine_images = []
