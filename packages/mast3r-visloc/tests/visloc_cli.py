@@ -97,3 +97,16 @@ def wall(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     (folder / "held_out.txt").write_text("\n".join(names[0]) + "\n")
     return folder
+
+
+def refused(ran: Ran, *parts: str, code: int = 1, hint: str | None = None) -> None:
+    """The command stopped with one line that holds the parts."""
+    assert ran.code == code, ran
+    for part in parts:
+        assert part in ran.error, ran.err
+    assert hint is None or hint in ran.err, ran.err
+    assert ran.out == ""
+
+
+def wall_expression(wall: Path) -> str:
+    return f"RgbdFolder({str(wall / 'rgbd')!r}, queries={str(wall / 'held_out.txt')!r}, pairsfile={str(wall / 'pairs.txt')!r})"
