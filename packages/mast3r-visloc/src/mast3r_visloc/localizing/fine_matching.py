@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from mast3r_model import AsymmetricCroCo3DStereo
 
 
+LARGEST_GAP = 2.0
+"""By how much more one photo of a pair may be enlarged, over what the network saw of it, than the other.
+
+A phone's photo at 8 times and a small map photo at 1.2 times would show the place at scales that differ by a
+factor of 7 even where the network saw both alike.
+"""
+
+
 @dataclass(frozen=True, eq=False)
 class FinePhoto:
     """A photo that windows are cut from.
@@ -38,23 +46,39 @@ class FinePhoto:
     transform: FileTransform
 
     @classmethod
-    def of(cls, photo: NetworkPhoto, camera: Camera | None, options: LocalizationOptions) -> FinePhoto:
+    def of(
+        cls,
+        photo: NetworkPhoto,
+        camera: Camera | None,
+        options: LocalizationOptions,
+        *,
+        most: float | None = None,
+    ) -> FinePhoto:
         """Bring a photo to the size that windows are cut at.
 
         Args:
             photo: as it was read.
             camera: in the file's pixels, for turning windows to the front; None for plain windows.
             options: how.
+            most: largest `enlargement`; None for any.
         """
         turns = photo.transform.quarter_turns
         intrinsics = None
         if options.homography and camera is not None and turns is not None:
             intrinsics = turned(camera, turns).intrinsics
         working = working_photo(photo.loaded, max_size=options.max_image_size, intrinsics=intrinsics)
+        if most is not None and max(working.shape) > most * working.network_long_side:
+            limit = round(most * working.network_long_side)
+            working = working_photo(photo.loaded, max_size=limit, intrinsics=intrinsics)
         transform = FileTransform(
             photo.transform.original_shape, photo.transform.upright_from_file, working.transform
         )
         return cls(working, transform)
+
+    @property
+    def enlargement(self) -> float:
+        """How much larger it is than what the network saw as a whole."""
+        return max(self.working.shape) / self.working.network_long_side
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +86,14 @@ class FineImage:
     """A map image that is to be matched again.
 
     Attributes:
+        query: the query, at the size at which its windows are matched with this image's.
         photo: it.
         points: what it sees, in the file's pixels.
         cam2world: 4x4, where it was taken; None if unknown.
         coarse: its matches at the network's resolution.
     """
 
+    query: FinePhoto
     photo: FinePhoto
     points: ImagePoints
     cam2world: Float[np.ndarray, "4 4"] | None
@@ -86,7 +112,6 @@ class _Task:
 
 def match_windows(
     model: AsymmetricCroCo3DStereo,
-    query: FinePhoto,
     images: Sequence[FineImage],
     options: LocalizationOptions,
 ) -> list[ImageEvidence]:
@@ -96,18 +121,17 @@ def match_windows(
 
     Args:
         model: the network.
-        query: the query.
         images: the map images.
         options: how to match.
 
     Returns:
         What each image says, in their order.
     """
-    tasks = [task for number, image in enumerate(images) for task in _tasks(number, image, query, options)]
+    tasks = [task for number, image in enumerate(images) for task in _tasks(number, image, options)]
     found: list[list[ImageEvidence]] = [[] for _ in images]
     for start in range(0, len(tasks), options.batch_size):
         batch = tasks[start : start + options.batch_size]
-        for task, evidence in zip(batch, _match_batch(model, query, images, batch, options), strict=True):
+        for task, evidence in zip(batch, _match_batch(model, images, batch, options), strict=True):
             found[task.image].append(evidence)
     return [
         _joined(parts).best_of_each_point() if parts else image.coarse
@@ -115,8 +139,9 @@ def match_windows(
     ]
 
 
-def _tasks(number: int, image: FineImage, query: FinePhoto, options: LocalizationOptions) -> Iterator[_Task]:
+def _tasks(number: int, image: FineImage, options: LocalizationOptions) -> Iterator[_Task]:
     """The pairs of windows of one map image that hold known points."""
+    query = image.query
     working = (image.photo.working, query.working)
     if all(photo.network_sees_it_all for photo in working):
         return
@@ -142,23 +167,19 @@ def _tasks(number: int, image: FineImage, query: FinePhoto, options: Localizatio
 @torch.no_grad()
 def _match_batch(
     model: AsymmetricCroCo3DStereo,
-    query: FinePhoto,
     images: Sequence[FineImage],
     tasks: Sequence[_Task],
     options: LocalizationOptions,
 ) -> Iterator[ImageEvidence]:
     """What each pair of windows says; a window that is in several pairs is encoded once."""
-    keys = [(-1, task.windows.window2) for task in tasks]
-    keys += [(task.image, task.windows.window1) for task in tasks]
-    row_of = {key: row for row, key in enumerate(dict.fromkeys(keys))}
-    crops = [
-        cut_window(query.working if image < 0 else images[image].photo.working, window)
-        for image, window in row_of
-    ]
+    queries = [(images[task.image].query.working, task.windows.window2) for task in tasks]
+    known_images = [(images[task.image].photo.working, task.windows.window1) for task in tasks]
+    row_of = {key: row for row, key in enumerate(dict.fromkeys(queries + known_images))}
+    crops = [cut_window(photo, window) for photo, window in row_of]
     features: list[EncodedImage] = model.encode(
         [crop.tensor for crop in crops], batch_size=options.batch_size
     )
-    pairs = [(row_of[-1, task.windows.window2], row_of[task.image, task.windows.window1]) for task in tasks]
+    pairs = [(row_of[seen], row_of[known]) for seen, known in zip(queries, known_images, strict=True)]
     described = describe_pairs(model, features, pairs, options.batch_size)
     for task, (seen_row, known_row), (seen, known) in zip(tasks, pairs, described, strict=True):
         inside, rows = _inside(crops[known_row].from_working(task.points.xy[task.rows]), known.shape)
@@ -166,6 +187,7 @@ def _match_batch(
         matched = match_points(
             seen, known, inside, pixel_tolerance=options.pixel_tolerance, subpixel=options.subpixel
         )
+        query = images[task.image].query
         working_xy = crops[seen_row].to_working(matched.query_xy)
         rows = rows[matched.rows]
         evidence = ImageEvidence(

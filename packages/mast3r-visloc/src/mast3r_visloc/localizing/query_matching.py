@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,7 +11,7 @@ from mast3r_visloc.maps import LocalizationMap, NetworkPoints
 
 from .alignment import align
 from .evidence import ImageEvidence
-from .fine_matching import FineImage, FinePhoto, match_windows
+from .fine_matching import LARGEST_GAP, FineImage, FinePhoto, match_windows
 from .index import MapIndex
 from .options import LocalizationOptions
 from .pair_matching import KnownImage, match_known_images
@@ -53,7 +54,7 @@ class QueryMatcher:
         self, known: KnownMap, photo: NetworkPhoto, camera: QueryCamera, encoded: EncodedImage
     ) -> None:
         self.known, self.photo, self.camera, self.encoded = known, photo, camera, encoded
-        self.fine = FinePhoto.of(photo, camera.camera, known.options) if known.options.fine else None
+        self._fine: dict[float, FinePhoto] = {}
 
     def match(self, names: Sequence[str]) -> Iterator[tuple[str, ImageEvidence]]:
         """What the map images of these names say of the query; those without points or photo say nothing."""
@@ -71,22 +72,34 @@ class QueryMatcher:
             for number, found in features.items()
         ]
         coarse = list(match_known_images(known.model, self.encoded, self.photo.transform, images, options))
-        found = self._again(list(features), coarse) if self.fine is not None else coarse
+        found = self._again(list(features), coarse) if options.fine else coarse
         for number, evidence in zip(features, found, strict=True):
             yield known.map.images[number].name, evidence
 
     def _again(self, numbers: Sequence[int], coarse: Sequence[ImageEvidence]) -> list[ImageEvidence]:
         """Coarse to fine; windows of several images share batches."""
-        assert self.fine is not None
         known, options = self.known, self.known.options
         fine_images = []
         for number, evidence in zip(numbers, coarse, strict=True):
             image = known.map.images[number]
             assert image.load_points is not None
             photo = read_photo(image.path, size=options.size, patch_size=known.model.patch_size)
-            fine_photo = FinePhoto.of(photo, image.camera, options)
-            fine_images.append(FineImage(fine_photo, image.load_points(), image.cam2world, evidence))
-        return match_windows(known.model, self.fine, fine_images, options)
+            largest = LARGEST_GAP * self._fine_query(math.inf).enlargement
+            fine_photo = FinePhoto.of(photo, image.camera, options, most=largest)
+            query = self._fine_query(LARGEST_GAP * fine_photo.enlargement)
+            fine_images.append(FineImage(query, fine_photo, image.load_points(), image.cam2world, evidence))
+        return match_windows(known.model, fine_images, options)
+
+    def _fine_query(self, most: float) -> FinePhoto:
+        """The query enlarged at most so much, to the next quarter: map photos of like sizes share it."""
+        if not self._fine:
+            full = FinePhoto.of(self.photo, self.camera.camera, self.known.options)
+            self._fine[full.enlargement] = full
+        full_size = next(iter(self._fine))
+        limit = full_size if most >= full_size else min(math.ceil(4 * most) / 4, full_size)
+        if limit not in self._fine:
+            self._fine[limit] = FinePhoto.of(self.photo, self.camera.camera, self.known.options, most=limit)
+        return self._fine[limit]
 
     def align(self, names: Sequence[str]) -> Solution | None:
         """The pose by the network's own geometry, from the first `topk` map images of these names.
