@@ -52,7 +52,7 @@ class PatchNetwork:
     @property
     def config(self) -> Any:
         dim = 3 * SIDE**2 if self.with_descriptors else None
-        return SimpleNamespace(desc_dim=dim, to_expression=lambda: "PatchNetwork()")
+        return SimpleNamespace(desc_dim=dim, img_size=(96, 96), to_expression=lambda: "PatchNetwork()")
 
     def parameters(self) -> Iterator[Tensor]:
         """For those who ask where it is."""

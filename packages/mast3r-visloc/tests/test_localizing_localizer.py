@@ -221,3 +221,19 @@ def test_no_half_pixel_bias_of_windows(tmp_path: Path, max_image_size: int | Non
     """Spec 50, trap 3: the halves forgotten would be 0.4 pixels of the photo, 0.13 of the network's."""
     found = bias(tmp_path, (192, 288), "sparse", fine=True, max_image_size=max_image_size)
     assert np.abs(found).max() < 0.05
+
+
+def test_it_is_told_where_the_camera_comes_from(folder: Path, known_map: LocalizationMap) -> None:
+    query = QUERIES[0]
+    with localizer(known_map) as running:
+        for source in (None, "given", "of the map"):
+            asked = Query(query.name, folder / query.name, query.camera, camera_source=source)
+            assert running.query_camera(asked).source == (source or "listed for this photo")
+
+
+def test_photos_are_brought_to_the_size_that_the_network_was_made_for(known_map: LocalizationMap) -> None:
+    network = PatchNetwork()
+    with Localizer(known_map, network, retrieval="all") as running:  # type: ignore[arg-type]
+        assert running.index.size == max(network.config.img_size)
+    with Localizer(known_map, network, retrieval="all", size=64) as running:  # type: ignore[arg-type]
+        assert running.index.size == 64

@@ -60,8 +60,8 @@ _MATCHING: list[Callable[..., Any]] = [
            help="Try them all, also where more would not help."),
     option("--cluster", is_flag=True, section="Matching", rare=True,
            help="Solve groups of map photos without common points apart, and keep the best."),
-    option("--size", "--image-size", type=click.IntRange(min=32), default=512, metavar="N",
-           section="Matching", help="Long side of the network's input."),
+    option("--size", "--image-size", type=click.IntRange(min=32), metavar="N", section="Matching",
+           show_default="what the network was made for", help="Long side of the network's input."),
     option("--fine/--no-fine", "--coarse-to-fine/--no-coarse-to-fine", "fine", default=False,
            section="Matching", help="Match large photos again, window by window."),
     option("--max-image-size", type=click.IntRange(min=64), metavar="N", section="Matching",
@@ -137,8 +137,8 @@ def localize(context: CommandContext, *, model: ModelOptions, **flags: Any) -> N
 @command("index", examples=["mast3r visloc index scene/"])
 @with_flags([
     *_MAP,
-    option("--size", "--image-size", type=click.IntRange(min=32), default=512, metavar="N",
-           section="Matching", help="Long side of the network's input."),
+    option("--size", "--image-size", type=click.IntRange(min=32), metavar="N", section="Matching",
+           show_default="what the network was made for", help="Long side of the network's input."),
     model_options,
 ])  # fmt: skip
 def index(context: CommandContext, *, model: ModelOptions, **flags: Any) -> None:

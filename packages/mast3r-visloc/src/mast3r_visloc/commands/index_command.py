@@ -16,7 +16,7 @@ class IndexRequest:
 
     map: Path
     images: Path | None
-    size: int
+    size: int | None
 
 
 def run_index(context: CommandContext, request: IndexRequest, model_options: ModelOptions) -> None:

@@ -43,7 +43,11 @@ def find_queries(request: LocalizeRequest, localization_map: LocalizationMap) ->
         )
     shared = _shared_camera(request, localization_map)
     truth = {} if request.truth is None else read_truth(request.truth).of(names)
-    return [Query(name, path, known.get(name, shared), truth.get(name)) for name, path in named.items()]
+    source = "given" if request.camera is not None else "of the map"
+    return [
+        Query(name, path, known.get(name, shared), truth.get(name), None if name in known else source)
+        for name, path in named.items()
+    ]
 
 
 def _named_photos(request: LocalizeRequest, cameras: Mapping[str, Camera]) -> dict[str, Path]:

@@ -19,7 +19,7 @@ UPSTREAM_PIXELS = 5.0
 class MatchingFlags:
     """As the user gave them; None where a flag was not given and its default depends on others."""
 
-    size: int
+    size: int | None
     topk: int | None
     exhaustive: bool
     cluster: bool
@@ -115,6 +115,7 @@ class MatchingFlags:
             "--cluster": self.cluster,
             "--align": self.align,
             "--focal": self.focal != "auto",
+            "--size": self.size is not None,
         }
         for name, given in ours.items():
             if given:

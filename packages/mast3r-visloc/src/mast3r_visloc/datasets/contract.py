@@ -26,12 +26,14 @@ class Query:
         path: the file.
         camera: in the photo's pixels; None if unknown.
         cam2world: 4x4 float64, the true pose; None if unknown.
+        camera_source: where the camera comes from, for people; None: it was listed for this photo.
     """
 
     name: str
     path: Path
     camera: Camera | None = None
     cam2world: Float[np.ndarray, "4 4"] | None = None
+    camera_source: str | None = None
 
 
 @dataclass(frozen=True)

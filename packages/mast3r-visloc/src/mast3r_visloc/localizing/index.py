@@ -188,6 +188,11 @@ class MapIndex:
             temporary.write_text(json.dumps(about, indent=1), encoding="utf-8")
 
 
+def network_size(model: AsymmetricCroCo3DStereo, size: int | None) -> int:
+    """The long side that photos are brought to: the one asked for, or what the network was made for."""
+    return max(model.config.img_size) if size is None else size
+
+
 def index_folder(localization_map: LocalizationMap, network: NetworkIdentity, size: int) -> Path:
     """Where the index of a map lies: in the map's folder, one for each network and size.
 
@@ -205,7 +210,7 @@ def build_index(
     localization_map: LocalizationMap,
     model: AsymmetricCroCo3DStereo,
     *,
-    size: int = 512,
+    size: int | None = None,
     batch_size: int = 8,
     progress: Callable[[int], None] | None = None,
 ) -> IndexReport:
@@ -214,7 +219,7 @@ def build_index(
     Args:
         localization_map: the map.
         model: the network.
-        size: long side of the network's input in pixels.
+        size: long side of the network's input in pixels; None for what the network was made for.
         batch_size: images at a time.
         progress: called with the number of images just done.
 
@@ -222,12 +227,13 @@ def build_index(
         OutputError: the map's folder cannot be written to.
         ImageError: no image can be read.
     """
-    folder = index_folder(localization_map, network_identity(model), size)
+    long_side = network_size(model, size)
+    folder = index_folder(localization_map, network_identity(model), long_side)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
             f"cannot make {folder}: {error.strerror}", "copy the map to a folder of yours"
         ) from None
-    index = MapIndex(localization_map, model, size=size, folder=folder, batch_size=batch_size)
+    index = MapIndex(localization_map, model, size=long_side, folder=folder, batch_size=batch_size)
     return index.build(progress)

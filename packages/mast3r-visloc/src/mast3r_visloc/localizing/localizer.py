@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections import OrderedDict
@@ -18,7 +19,7 @@ from mast3r_visloc.datasets import Candidate, Query
 from mast3r_visloc.maps import LocalizationMap, NetworkPoints, network_points
 from mast3r_visloc.poses import Failure, Pose
 
-from .index import MapIndex
+from .index import MapIndex, network_size
 from .options import LocalizationOptions, localization_options
 from .photos import FileTransform, NetworkPhoto, read_photo
 from .query_matching import QueryMatcher
@@ -78,7 +79,10 @@ class Localizer:
         self.map, self.model = localization_map, model
         _check_map(localization_map, self.options)
         self.index = MapIndex.of(
-            localization_map, model, size=self.options.size, batch_size=self.options.batch_size
+            localization_map,
+            model,
+            size=network_size(model, self.options.size),
+            batch_size=self.options.batch_size,
         )
         self._make_finder: Callable[[], CandidateFinder] = lambda: candidate_finder(
             self.options.retrieval,
@@ -177,20 +181,24 @@ class Localizer:
             ImageError: the photo cannot be read.
             InputError: the camera does not fit the photo.
         """
-        photo = read_photo(query.path, size=self.options.size, patch_size=self.model.patch_size)
+        photo = read_photo(query.path, size=self.index.size, patch_size=self.model.patch_size)
         return self._camera(query, photo)
 
     def _camera(self, query: Query, photo: NetworkPhoto) -> QueryCamera:
-        return query_camera(
+        found = query_camera(
             query.path,
             photo.transform.original_shape,
             listed=query.camera,
             focal=self.options.focal,
         )
+        if query.camera is None or query.camera_source is None:
+            return found
+        told = found.source.replace("listed for this photo", query.camera_source)
+        return dataclasses.replace(found, source=told)
 
     def _localize(self, query: Query, names: Sequence[str] | None) -> Pose:
         watch = _Stopwatch()
-        photo = read_photo(query.path, size=self.options.size, patch_size=self.model.patch_size)
+        photo = read_photo(query.path, size=self.index.size, patch_size=self.model.patch_size)
         camera = self._camera(query, photo)
         watch.lap("read")
         encoded = self.model.encode([photo.tensor])[0]

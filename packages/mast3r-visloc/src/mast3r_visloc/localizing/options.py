@@ -37,7 +37,7 @@ class LocalizationOptions:
         focal: what to do about the query's focal length.
         align: where that fails, place the network's own points on the map's.
         covariance: also tell how sure the pose is.
-        size: long side of the network's input in pixels.
+        size: long side of the network's input in pixels; None for what the network was made for.
         batch_size: images, and pairs, at a time.
         seed: of all random choices.
     """
@@ -62,7 +62,7 @@ class LocalizationOptions:
     focal: FocalChoice = "auto"
     align: bool = False
     covariance: bool = False
-    size: int = 512
+    size: int | None = None
     batch_size: int = 8
     seed: int = 0
 
@@ -82,7 +82,7 @@ class LocalizationOptions:
             "batch_size": 1,
         }
         for name, bound in least.items():
-            if getattr(self, name) < bound:
+            if (value := getattr(self, name)) is not None and value < bound:
                 raise InputError(f"{name} must be at least {bound}, got {getattr(self, name)}")
         if self.pixel_tolerance <= 0:
             raise InputError(f"pixel_tolerance must be above 0, got {self.pixel_tolerance}")

@@ -83,7 +83,7 @@ class QueryMatcher:
         for number, evidence in zip(numbers, coarse, strict=True):
             image = known.map.images[number]
             assert image.load_points is not None
-            photo = read_photo(image.path, size=options.size, patch_size=known.model.patch_size)
+            photo = read_photo(image.path, size=known.index.size, patch_size=known.model.patch_size)
             largest = LARGEST_GAP * self._fine_query(math.inf).enlargement
             fine_photo = FinePhoto.of(photo, image.camera, options, most=largest)
             query = self._fine_query(LARGEST_GAP * fine_photo.enlargement)
