@@ -32,8 +32,8 @@ ONE_FOR_EACH_DATASET = [
     "aachen512_poselib",
     "cambridge512_poselib",
     "cambridge224_poselib",
-    "sevenscenes224_poselib",
-    "inloc224_poselib",
+    pytest.param("sevenscenes224_poselib", marks=pytest.mark.slow),
+    pytest.param("inloc224_poselib", marks=pytest.mark.slow),
 ]
 
 
