@@ -59,7 +59,7 @@ _MATCHING: list[Callable[..., Any]] = [
     option("--exhaustive", is_flag=True, section="Matching",
            help="Try them all, also where more would not help."),
     option("--cluster", is_flag=True, section="Matching", rare=True,
-           help="Solve groups of map photos without common points apart, and keep the best."),
+           help="Solve groups of map photos without common points apart, and keep the best (COLMAP models)."),
     option("--size", "--image-size", type=click.IntRange(min=32), metavar="N", section="Matching",
            show_default="what the network was made for", help="Long side of the network's input."),
     option("--fine/--no-fine", "--coarse-to-fine/--no-coarse-to-fine", "fine", default=False,

@@ -58,6 +58,7 @@ class MapIndex:
         size: long side of the network's input in pixels.
         folder: where features are kept; None for a temporary one.
         batch_size: images that are encoded at a time.
+        network: what `network_identity` says of the model; None to find out.
     """
 
     def __init__(
@@ -68,9 +69,10 @@ class MapIndex:
         size: int,
         folder: Path | None,
         batch_size: int = 8,
+        network: NetworkIdentity | None = None,
     ) -> None:
         self.map, self.model, self.size, self.batch_size = localization_map, model, size, batch_size
-        self.network = network_identity(model)
+        self.network = network or network_identity(model)
         self._temporary = tempfile.TemporaryDirectory(prefix="mast3r-index-") if folder is None else None
         self.folder = Path(self._temporary.name if self._temporary is not None else folder or "")
         self._unreadable: set[int] = set()
@@ -81,9 +83,10 @@ class MapIndex:
     ) -> Self:
         """The index that lies in the map's folder, if one was made for this network and size; else a
         temporary one."""
-        folder = index_folder(localization_map, network_identity(model), size)
+        network = network_identity(model)
+        folder = index_folder(localization_map, network, size)
         there = folder if (folder / MANIFEST).is_file() else None
-        return cls(localization_map, model, size=size, folder=there, batch_size=batch_size)
+        return cls(localization_map, model, size=size, folder=there, batch_size=batch_size, network=network)
 
     def build(self, progress: Callable[[int], None] | None = None) -> IndexReport:
         """Encode every image that is not there yet, and write the manifest.
@@ -228,12 +231,15 @@ def build_index(
         ImageError: no image can be read.
     """
     long_side = network_size(model, size)
-    folder = index_folder(localization_map, network_identity(model), long_side)
+    network = network_identity(model)
+    folder = index_folder(localization_map, network, long_side)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
             f"cannot make {folder}: {error.strerror}", "copy the map to a folder of yours"
         ) from None
-    index = MapIndex(localization_map, model, size=long_side, folder=folder, batch_size=batch_size)
+    index = MapIndex(
+        localization_map, model, size=long_side, folder=folder, batch_size=batch_size, network=network
+    )
     return index.build(progress)
