@@ -96,6 +96,7 @@ class Localizer:
         self._finder: CandidateFinder | None = None
         self._points: OrderedDict[int, NetworkPoints] = OrderedDict()
         self._lock = threading.Lock()
+        self.network_lock = threading.Lock()
 
     def localize(
         self,
@@ -201,7 +202,8 @@ class Localizer:
         photo = read_photo(query.path, size=self.index.size, patch_size=self.model.patch_size)
         camera = self._camera(query, photo)
         watch.lap("read")
-        encoded = self.model.encode([photo.tensor])[0]
+        with self.network_lock:
+            encoded = self.model.encode([photo.tensor])[0]
         watch.lap("encode")
         if names is None:
             names = [candidate.name for candidate in self._find(query, encoded)]

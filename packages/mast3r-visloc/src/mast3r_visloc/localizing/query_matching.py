@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
 from mast3r_visloc.cameras import QueryCamera
@@ -34,6 +35,8 @@ class KnownMap(Protocol):
     model: AsymmetricCroCo3DStereo
     options: LocalizationOptions
     index: MapIndex
+    network_lock: Lock
+    """Held while the network works: it has all cores, while poses of other queries are solved beside it."""
 
     def points(self, number: int, transform: FileTransform) -> NetworkPoints:
         """What map image `number` sees, in network pixels."""
@@ -62,9 +65,11 @@ class QueryMatcher:
         numbers = [known.map.index_of[name] for name in names]
         numbers = [number for number in numbers if known.map.images[number].load_points is not None]
         for start in range(0, len(numbers), IMAGES_IN_MEMORY):
-            yield from self._match(numbers[start : start + IMAGES_IN_MEMORY])
+            with known.network_lock:
+                found = self._match(numbers[start : start + IMAGES_IN_MEMORY])
+            yield from found
 
-    def _match(self, numbers: Sequence[int]) -> Iterator[tuple[str, ImageEvidence]]:
+    def _match(self, numbers: Sequence[int]) -> list[tuple[str, ImageEvidence]]:
         known, options = self.known, self.known.options
         features = known.index.get(numbers)
         images = [
@@ -73,8 +78,8 @@ class QueryMatcher:
         ]
         coarse = list(match_known_images(known.model, self.encoded, self.photo.transform, images, options))
         found = self._again(list(features), coarse) if options.fine else coarse
-        for number, evidence in zip(features, found, strict=True):
-            yield known.map.images[number].name, evidence
+        names = [known.map.images[number].name for number in features]
+        return list(zip(names, found, strict=True))
 
     def _again(self, numbers: Sequence[int], coarse: Sequence[ImageEvidence]) -> list[ImageEvidence]:
         """Coarse to fine; windows of several images share batches."""
@@ -117,4 +122,5 @@ class QueryMatcher:
             image = known.map.images[number]
             points = None if image.load_points is None else known.points(number, found.transform)
             images.append(PlacedImage(image, found.encoded, found.transform, points))
-        return align(known.model, self.encoded, self.photo.transform, self.camera, images, options)
+        with known.network_lock:
+            return align(known.model, self.encoded, self.photo.transform, self.camera, images, options)
