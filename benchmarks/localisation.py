@@ -11,7 +11,8 @@ distance from their centre).
 
 ``speed``: the straightforward way encodes both images of every pair, one pair at a time, and matches every
 known pixel (it is `ReferencePipeline`, upstream's); ours has the map's features in an index, encodes the
-query once, decodes in batches and looks for 1,024 points of each image. Both use PoseLib and try all
+query once, decodes in batches and looks for 1,024 points of each image. The map is a COLMAP model of a
+synthetic scene, 24 photos of 1024x768. Both use PoseLib and try all
 candidates.
 """
 
@@ -32,18 +33,19 @@ from mast3r_model import AsymmetricMASt3R, load_model
 from mast3r_train.synthetic import SceneViews, render_scene_views
 from mast3r_visloc import (
     Camera,
+    ColmapMap,
     LocalizationMap,
     Localizer,
     Pose,
     Query,
     ReferenceOptions,
     ReferencePipeline,
+    RgbdFolder,
     build_index,
     iterate_reference_views,
     pose_error,
     read_map,
 )
-from mast3r_visloc.maps.as_dataset import RgbdFolder
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,47 @@ def save_rgbd(views: SceneViews, folder: Path) -> list[str]:
         np.save(f"{stem}.depth.npy", views.depth[index].astype(np.float32))
         np.savetxt(f"{stem}.pose.txt", views.cam2world[index])
         names.append(f"{stem.name}.color.png")
+    return names
+
+
+def save_colmap(views: SceneViews, folder: Path, points: int = 4_000) -> list[str]:
+    """Write photos and a COLMAP model of points that are seen in two views or more, as SfM maps have them."""
+    import pycolmap
+
+    names, (height, width) = list(views.names), views.shape
+    views.save(folder)
+    random = np.random.default_rng(0)
+    index = random.integers(0, len(views), points)
+    y, x = random.integers(1, height - 1, points), random.integers(1, width - 1, points)
+    depth = views.depth[index, y, x]
+    rays = np.einsum(
+        "nij,nj->ni", np.linalg.inv(views.intrinsics)[index], np.stack([x, y, np.ones(points)], 1)
+    )
+    world = np.einsum("nij,nj->ni", views.cam2world[index, :3, :3], rays * depth[:, None])
+    world = (world + views.cam2world[index, :3, 3])[depth > 0]
+    model = pycolmap.Reconstruction()
+    camera = Camera.from_intrinsics(views.intrinsics[0], views.shape)
+    model.add_camera_with_trivial_rig(camera.to_colmap())
+    seen: list[list[tuple[int, int]]] = [[] for _ in world]
+    for number in range(len(views)):
+        world2cam = np.linalg.inv(views.cam2world[number])
+        local = world @ world2cam[:3, :3].T + world2cam[:3, 3]
+        xy = (local @ views.intrinsics[number].T)[:, :2] / np.maximum(local[:, 2:], 1e-9)
+        inside = (local[:, 2] > 0) & (xy > 0).all(1) & (xy < [width - 1, height - 1]).all(1)
+        rows = np.flatnonzero(inside)
+        column, row = np.round(xy[rows]).astype(int).T
+        surface = views.depth[number, row, column]
+        rows = rows[np.abs(surface - local[rows, 2]) < 0.01 * surface]
+        for place, point in enumerate(rows):
+            seen[point].append((number + 1, place))
+        image = pycolmap.Image(name=names[number], keypoints=xy[rows] + 0.5, camera_id=1, image_id=number + 1)
+        model.add_image_with_trivial_frame(image, pycolmap.Rigid3d(world2cam[:3]))
+    for position, observed in zip(world, seen, strict=True):
+        if len(observed) >= 2:
+            track = pycolmap.Track([pycolmap.TrackElement(*element) for element in observed])
+            model.add_point3D(position, track, np.zeros(3, np.uint8))
+    (folder / "sparse").mkdir()
+    model.write(folder / "sparse")
     return names
 
 
@@ -188,14 +231,20 @@ def speed(arguments: argparse.Namespace, model: AsymmetricMASt3R) -> None:
     """Seconds a query, ours and the straightforward way, on the same queries."""
     with tempfile.TemporaryDirectory() as folder:
         rendered = render_scene_views(0, 24, path="orbit", shape=(768, 1024))
-        names = save_rgbd(rendered, Path(folder))
+        names = save_colmap(rendered, Path(folder))
         held_out = names[3::8]
         pairs = Path(folder) / "pairs.txt"
         map_names = [name for name in names if name not in held_out]
         pairs.write_text(
             "".join(f"{query} {name}\n" for query in held_out for name in map_names[: arguments.topk])
         )
-        dataset = RgbdFolder(folder, queries=held_out, pairsfile=pairs, topk=arguments.topk)
+        dataset = ColmapMap(
+            Path(folder) / "sparse",
+            images=Path(folder) / "images",
+            queries=held_out,
+            pairsfile=pairs,
+            topk=arguments.topk,
+        )
         started = time.perf_counter()
         build_index(dataset.map, model, size=512)
         print(f"index: {time.perf_counter() - started:.1f} s for {len(dataset.map)} photos")  # noqa: T201
@@ -248,7 +297,7 @@ def main() -> None:
     of_photos.add_argument("folder", type=Path)
     of_speed = kinds.add_parser("speed")
     of_speed.add_argument("--topk", type=int, default=20)
-    of_speed.add_argument("--queries", type=int, default=2)
+    of_speed.add_argument("--queries", type=int, default=1)
     for each in (of_scenes, of_photos, of_speed):
         each.add_argument("--model", default="nano")
         each.add_argument("--threads", type=int, default=torch.get_num_threads())
