@@ -21,7 +21,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,7 @@ from mast3r_train.synthetic import SceneViews, render_scene_views
 from mast3r_visloc import (
     Camera,
     ColmapMap,
+    LocalizationDataset,
     LocalizationMap,
     Localizer,
     Pose,
@@ -88,7 +89,9 @@ def save_colmap(views: SceneViews, folder: Path, points: int = 4_000) -> list[st
     world = np.einsum("nij,nj->ni", views.cam2world[index, :3, :3], rays * depth[:, None])
     world = (world + views.cam2world[index, :3, 3])[depth > 0]
     model = pycolmap.Reconstruction()
-    camera = Camera.from_intrinsics(views.intrinsics[0], views.shape)
+    focal, center = views.intrinsics[0, 0, 0], views.intrinsics[0, :2, 2]
+    # The straightforward way knows this model.
+    camera = Camera.from_sensor("SIMPLE_PINHOLE", (width, height), [focal, *center], "centre")
     model.add_camera_with_trivial_rig(camera.to_colmap())
     seen: list[list[tuple[int, int]]] = [[] for _ in world]
     for number in range(len(views)):
@@ -227,6 +230,27 @@ def photos(arguments: argparse.Namespace, model: AsymmetricMASt3R) -> None:
             report_errors(named, model, **options)
 
 
+def _straightforward(
+    dataset: LocalizationDataset, model: AsymmetricMASt3R, fine: bool
+) -> Callable[[int], Pose]:
+    options = ReferenceOptions(
+        pnp_mode="poselib", reprojection_error_diag_ratio=0.008, coarse_to_fine=fine,
+        c2f_crop_with_homography=True, confidence_threshold=0.0,
+    )  # fmt: skip
+    pipeline = ReferencePipeline(model, options)
+    return lambda number: pipeline.localize(iterate_reference_views(dataset, number, pipeline.maxdim))
+
+
+def _ours(dataset: LocalizationDataset, model: AsymmetricMASt3R, **options: object) -> Callable[[int], Pose]:
+    localizer = Localizer(dataset.map, model, **options)
+
+    def locate(number: int) -> Pose:
+        query, names = dataset.queries[number], [found.name for found in dataset.candidates(number)]
+        return localizer.localize(query.path, camera=query.camera, candidates=names, name=query.name)
+
+    return locate
+
+
 def speed(arguments: argparse.Namespace, model: AsymmetricMASt3R) -> None:
     """Seconds a query, ours and the straightforward way, on the same queries."""
     with tempfile.TemporaryDirectory() as folder:
@@ -249,31 +273,22 @@ def speed(arguments: argparse.Namespace, model: AsymmetricMASt3R) -> None:
         build_index(dataset.map, model, size=512)
         print(f"index: {time.perf_counter() - started:.1f} s for {len(dataset.map)} photos")  # noqa: T201
         for fine in (False, True):
-            times = {"straightforward": 0.0, "ours": 0.0, "ours, stopping early": 0.0}
-            errors: dict[str, list[float]] = {name: [] for name in times}
-            for number, query in enumerate(dataset.queries[: arguments.queries]):
-                candidates = [candidate.name for candidate in dataset.candidates(number)]
-                for name in times:
+            ways = {"straightforward": None, "ours": True, "ours, stopping early": False}
+            times, errors = dict.fromkeys(ways, 0.0), {name: list[float]() for name in ways}
+            for name, exhaustive in ways.items():
+                locate = (
+                    _straightforward(dataset, model, fine)
+                    if exhaustive is None
+                    else _ours(dataset, model, fine=fine, exhaustive=exhaustive, min_confidence=0.0)
+                )
+                for number, query in enumerate(dataset.queries[: arguments.queries]):
                     started = time.perf_counter()
-                    if name == "straightforward":
-                        options = ReferenceOptions(
-                            pnp_mode="poselib", reprojection_error_diag_ratio=0.008, coarse_to_fine=fine,
-                            c2f_crop_with_homography=True, confidence_threshold=0.0,
-                        )  # fmt: skip
-                        pipeline = ReferencePipeline(model, options)
-                        pose = pipeline.localize(iterate_reference_views(dataset, number, pipeline.maxdim))
-                    else:
-                        exhaustive = name == "ours"
-                        with Localizer(
-                            dataset.map, model, fine=fine, exhaustive=exhaustive, min_confidence=0.0
-                        ) as localizer:
-                            pose = localizer.localize(
-                                query.path, camera=query.camera, candidates=candidates, name=query.name
-                            )
+                    pose = locate(number)
                     times[name] += time.perf_counter() - started
-                    found = pose.cam2world if pose.cam2world is not None else np.full((4, 4), np.nan)
                     assert query.cam2world is not None
-                    errors[name].append(float(np.linalg.norm(found[:3, 3] - query.cam2world[:3, 3])))
+                    failed = pose.cam2world is None
+                    error = np.inf if failed else pose_error(pose.cam2world, query.cam2world).position
+                    errors[name].append(error)
             for name, seconds in times.items():
                 print(  # noqa: T201
                     f"{'fine' if fine else 'plain'}, {name}: {seconds / arguments.queries:.1f} s a query, "

@@ -25,6 +25,10 @@ SURE = 1e9
 """The confidence of a network that gives none. Finite, so that it can be interpolated."""
 
 
+PAIRS_ON_CPU = 2
+"""More pairs at a time leave the caches: 8 take a fifth longer each (benchmarks/localisation.py)."""
+
+
 @dataclass(frozen=True, eq=False)
 class KnownImage:
     """A map image that a query is matched with.
@@ -88,8 +92,10 @@ def describe_pairs(
         model: the network.
         features: of images.
         pairs: of them.
-        batch_size: pairs at a time.
+        batch_size: pairs at a time; on a CPU at most `PAIRS_ON_CPU`.
     """
+    if features and features[0].tokens.device.type == "cpu":
+        batch_size = min(batch_size, PAIRS_ON_CPU)
     if model.config.desc_dim is None:
         for predicted in model.decode_pairs(features, pairs, batch_size=batch_size):
             yield _by_points(predicted)
