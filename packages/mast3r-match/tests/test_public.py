@@ -20,12 +20,15 @@ PUBLIC = {
     "ReciprocalMatches",
     "Retriever",
     "Verification",
+    "WindowPair",
+    "WorkingPhoto",
     "asmk_similarity",
     "bruteforce_reciprocal_nns",
     "cdistMatcher",
     "crop_slice",
     "crop_tag",
     "crop_to_homography",
+    "cut_window",
     "draw_matches",
     "extract_correspondences",
     "extract_correspondences_nonsym",
@@ -50,6 +53,7 @@ PUBLIC = {
     "select_pairs_of_crops",
     "select_windows",
     "verify_matches",
+    "working_photo",
 }
 
 

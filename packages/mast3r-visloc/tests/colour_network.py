@@ -28,7 +28,9 @@ class ColourNetwork(nn.Module):
     def __init__(self, long_side: int = 512) -> None:
         super().__init__()
         self.patch_embed = SimpleNamespace(img_size=(long_side, long_side))
-        self.config = SimpleNamespace(desc_dim=4, to_expression=lambda: "ColourNetwork()")
+        self.config = SimpleNamespace(
+            desc_dim=4, img_size=(long_side, long_side), to_expression=lambda: "ColourNetwork()"
+        )
         self.fingerprint = "colours of the painted wall"
         self.precision = None
         self.device_of_it = nn.Parameter(torch.zeros(1), requires_grad=False)
