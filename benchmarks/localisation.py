@@ -11,7 +11,7 @@ distance from their centre).
 
 ``speed``: the straightforward way encodes both images of every pair, one pair at a time, and matches every
 known pixel (it is `ReferencePipeline`, upstream's); ours has the map's features in an index, encodes the
-query once, decodes in batches and looks for 1,024 points of each image. The map is a COLMAP model of a
+query once, decodes in batches and looks for 768 points of each image. The map is a COLMAP model of a
 synthetic scene, 24 photos of 1024x768. Both use PoseLib and try all
 candidates.
 """
@@ -272,7 +272,7 @@ def speed(arguments: argparse.Namespace, model: AsymmetricMASt3R) -> None:
         started = time.perf_counter()
         build_index(dataset.map, model, size=512)
         print(f"index: {time.perf_counter() - started:.1f} s for {len(dataset.map)} photos")  # noqa: T201
-        for fine in (False, True):
+        for fine in [only == "fine" for only in arguments.only]:
             ways = {"straightforward": None, "ours": True, "ours, stopping early": False}
             times, errors = dict.fromkeys(ways, 0.0), {name: list[float]() for name in ways}
             for name, exhaustive in ways.items():
@@ -313,6 +313,7 @@ def main() -> None:
     of_speed = kinds.add_parser("speed")
     of_speed.add_argument("--topk", type=int, default=20)
     of_speed.add_argument("--queries", type=int, default=1)
+    of_speed.add_argument("--only", nargs="+", choices=["plain", "fine"], default=["plain", "fine"])
     for each in (of_scenes, of_photos, of_speed):
         each.add_argument("--model", default="nano")
         each.add_argument("--threads", type=int, default=torch.get_num_threads())

@@ -75,7 +75,7 @@ _MATCHING: list[Callable[..., Any]] = [
            show_default="1.001", help="Drop matches below."),
     option("--map-stride", type=COUNT, default=4, metavar="N", section="Matching", rare=True,
            help="Of maps with dense depth, match every N-th network pixel along both axes."),
-    option("--points-per-image", type=click.IntRange(min=4), default=1024, metavar="N", section="Matching",
+    option("--points-per-image", type=click.IntRange(min=4), default=768, metavar="N", section="Matching",
            rare=True, help="Look for so many points of each photo of the map, spread over it."),
 ]  # fmt: skip
 _POSE: list[Callable[..., Any]] = [

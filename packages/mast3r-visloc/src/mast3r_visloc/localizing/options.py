@@ -52,7 +52,7 @@ class LocalizationOptions:
     pixel_tolerance: float = 5.0
     min_confidence: float = 1.001
     map_stride: int = 4
-    points_per_image: int = 1024
+    points_per_image: int = 768
     subpixel: bool = True
     solver: str = "poselib"
     threshold: str | float = "0.8%"
