@@ -138,10 +138,10 @@ def test_no_farther_from_the_truth_than_upstream(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["sevenscenes224_poselib", "inloc224_poselib"])
 def test_fewer_points_of_dense_maps_suffice(name: str) -> None:
-    """A fiftieth of upstream's points: the noise of their places averages out less."""
+    """A sixtieth of upstream's points: the noise of their places averages out less."""
     metres, degrees = np.max(list(gaps(name, run(name)).values()), axis=0)
     assert metres < 0.02
-    assert degrees < 0.2
+    assert degrees < 0.25
 
 
 def test_a_network_without_descriptors_is_about_as_good() -> None:
