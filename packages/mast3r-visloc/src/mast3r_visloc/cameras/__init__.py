@@ -4,9 +4,10 @@ from .camera import Camera, PixelConvention
 from .changes import scaled, turned
 from .fitting import fitted
 from .projection import corner_pixels, normalized, project, unproject
-from .query import FocalChoice, FocalMode, QueryCamera, parse_camera, query_camera
+from .query import LISTED, FocalChoice, FocalMode, QueryCamera, parse_camera, query_camera
 
 __all__ = [
+    "LISTED",
     "Camera",
     "FocalChoice",
     "FocalMode",

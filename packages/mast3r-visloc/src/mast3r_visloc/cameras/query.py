@@ -17,6 +17,9 @@ FocalMode = Literal["known", "refine", "estimate"]
 FocalChoice = Literal["auto", "known", "refine", "estimate"]
 """``auto``: given cameras are known, those of EXIF refined, others estimated."""
 
+LISTED = "listed for this photo"
+"""Where a camera comes from that a list of queries, or the dataset, gives."""
+
 GUESSED_FOCAL = 1.2
 """In units of the photo's longer side, where nothing is known: a view of 45 degrees."""
 
@@ -45,6 +48,7 @@ def query_camera(
     *,
     spec: str | None = None,
     listed: Camera | None = None,
+    listed_source: str = LISTED,
     from_map: Camera | None = None,
     focal: FocalChoice = "auto",
 ) -> QueryCamera:
@@ -59,6 +63,7 @@ def query_camera(
         image_shape: (height, width) of the file's pixels, before its EXIF orientation is applied.
         spec: ``MODEL,width,height,params...``, as `parse_camera` reads it.
         listed: what a list of queries, or the dataset, says of this photo.
+        listed_source: what to call the source of `listed`, for people.
         from_map: the camera of a map image that was taken with the same one.
         focal: what PnP is to do about the focal length.
 
@@ -71,7 +76,7 @@ def query_camera(
         raise ConfigError(f"focal must be one of {', '.join(get_args(FocalChoice))}, got {focal!r}")
     given = (
         (parse_camera(spec) if spec is not None else None, "given"),
-        (listed, "listed for this photo"),
+        (listed, listed_source),
         (from_map, "of a map image"),
     )
     for camera, source in given:

@@ -15,7 +15,7 @@ from mast3r_model import EncodedImage
 from mast3r_visloc.cameras import Camera, turned
 from mast3r_visloc.maps import ImagePoints, NetworkPoints, network_points
 
-from .evidence import NOTHING, ImageEvidence
+from .evidence import ImageEvidence
 from .options import LocalizationOptions
 from .pair_matching import describe_pairs
 from .photos import FileTransform, NetworkPhoto
@@ -218,7 +218,6 @@ def _kept(evidence: ImageEvidence, query: FinePhoto, min_confidence: float) -> n
 
 
 def _joined(parts: Sequence[ImageEvidence]) -> ImageEvidence:
-    parts = parts or [NOTHING]
     return ImageEvidence(
         np.concatenate([part.query_xy for part in parts]),
         np.concatenate([part.map_xy for part in parts]),

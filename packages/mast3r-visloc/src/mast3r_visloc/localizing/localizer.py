@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import time
 from collections import OrderedDict
@@ -14,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mast3r_model import ImageError, InputError
-from mast3r_visloc.cameras import Camera, QueryCamera, query_camera
+from mast3r_visloc.cameras import LISTED, Camera, QueryCamera, query_camera
 from mast3r_visloc.datasets import Candidate, Query
 from mast3r_visloc.maps import LocalizationMap, NetworkPoints, network_points
 from mast3r_visloc.poses import Failure, Pose
@@ -186,16 +185,13 @@ class Localizer:
         return self._camera(query, photo)
 
     def _camera(self, query: Query, photo: NetworkPhoto) -> QueryCamera:
-        found = query_camera(
+        return query_camera(
             query.path,
             photo.transform.original_shape,
             listed=query.camera,
+            listed_source=query.camera_source or LISTED,
             focal=self.options.focal,
         )
-        if query.camera is None or query.camera_source is None:
-            return found
-        told = found.source.replace("listed for this photo", query.camera_source)
-        return dataclasses.replace(found, source=told)
 
     def _localize(self, query: Query, names: Sequence[str] | None) -> Pose:
         watch = _Stopwatch()
