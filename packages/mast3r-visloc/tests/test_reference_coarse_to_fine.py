@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from mast3r_match import crop_to_homography, select_windows
-from mast3r_match.coarse_to_fine import make_overlapping_grid, norm_windows, start_pos
+from mast3r_match.coarse_to_fine import greedy_cover, make_overlapping_grid, norm_windows, start_pos
 from mast3r_model import InputError
 from mast3r_visloc.reference.capping import CappedPhoto, cap_photo, capped_shape
 from mast3r_visloc.reference.coarse_to_fine import match_finely
@@ -72,6 +72,23 @@ def test_selected_windows(cases: dict[str, list[Any]], arrays: dict[str, np.ndar
         assert len(pairs) == case["n_selected"]
         assert [list(pair.window1) for pair in pairs] == arrays[f"select{number}/cellsA"].tolist()
         assert [list(pair.window2) for pair in pairs] == arrays[f"select{number}/cellsB"].tolist()
+
+
+@pytest.mark.parametrize("share", [0.9, 1.0])
+def test_the_order_of_windows(arrays: dict[str, np.ndarray], share: float) -> None:
+    weights = arrays["greedy/w"]
+    before = weights.copy()
+    assert list(greedy_cover(weights, share)) == arrays[f"greedy/order_{share}"].tolist()
+    np.testing.assert_array_equal(weights, before)
+
+
+def test_windows_that_cover_all_come_to_an_end() -> None:
+    """These sums miss their target by a rounding: without an end of its own the loop would never stop."""
+    weights = np.random.default_rng(0).uniform(size=(30, 200))
+    rows = list(greedy_cover(weights, 1.0))
+    assert len(set(rows)) == len(rows)
+    np.testing.assert_array_equal(weights[rows].max(0), weights.max(0))
+    assert list(greedy_cover(np.empty((0, 5)))) == list(greedy_cover(np.zeros((3, 5)))) == []
 
 
 def test_homographies(cases: dict[str, list[Any]]) -> None:

@@ -132,20 +132,32 @@ def select_windows(
     back = score_cell(grid2, *shape1, p2, p1, forced_resolution=forced1)
     windows1 = np.concatenate([there.cells1, back.cells2])
     windows2 = np.concatenate([there.cells2, back.cells1])
-    for row in _greedy_cover(np.concatenate([there.weights, back.weights])):
+    for row in greedy_cover(np.concatenate([there.weights, back.weights])):
         yield WindowPair(_as_window(windows1[row]), _as_window(windows2[row]))
 
 
-def _greedy_cover(weights: Float[np.ndarray, "c n"]) -> Iterator[int]:
-    """Rows by how much they add, until `COVERED_SHARE` of the best possible is covered."""
+def greedy_cover(weights: Float[np.ndarray, "c n"], share: float = COVERED_SHARE) -> Iterator[int]:
+    """Rows by how much each adds to the rows before it, until enough of the best possible is covered.
+
+    What a row covers of a column counts only as far as it exceeds what was counted before (spec 50 A6.3.5).
+
+    Args:
+        weights: (c, n) not negative, what each of c candidates covers of each of n columns.
+        share: enough, of the sum over the columns of the largest weight; from 0 to 1.
+
+    Yields:
+        Numbers of rows, the one that adds most first; of equal ones the first.
+    """
     if not len(weights):
         return
-    total = weights.max(0).sum()
+    target = share * weights.max(0).sum()
     covered = 0.0
     left = weights.copy()
-    while covered < COVERED_SHARE * total:
+    while covered < target:
         sums = left.sum(1)
         row = int(sums.argmax())
+        if sums[row] <= 0:  # all is covered: the sum only misses the target by its rounding
+            return
         covered += float(sums[row])
         yield row
         left = np.maximum(left - left[row], 0)
