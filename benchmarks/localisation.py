@@ -172,7 +172,7 @@ def photo_case(photos: Path, folder: Path) -> Case:
 def localise(case: Case, model: AsymmetricMASt3R, **options: object) -> Iterator[tuple[Query, Pose]]:
     """All queries of a case."""
     with Localizer(case.map, model, **options) as localizer:
-        yield from localizer.localize_many(case.queries)
+        yield from localizer.localize_queries(case.queries)
 
 
 def report_errors(case: Case, model: AsymmetricMASt3R, **options: object) -> None:

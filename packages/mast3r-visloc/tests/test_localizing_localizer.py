@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 from mast3r_model import ImageError, InputError
-from mast3r_visloc import Localizer, Pose, Query
-from mast3r_visloc.maps import LocalizationMap
+from mast3r_visloc import Camera, Localizer, Pose, Query
+from mast3r_visloc.localizing import LocalizationOptions
+from mast3r_visloc.localizing.clusters import clusters
+from mast3r_visloc.localizing.evidence import ImageEvidence
+from mast3r_visloc.maps import DensePoints, LocalizationMap, MapImage
 
 from .patch_network import PatchNetwork
 from .wave_world import Shot, make_map, pose_gap, shot
@@ -74,7 +77,7 @@ def test_threads_give_what_one_gives(folder: Path, known_map: LocalizationMap) -
     results = []
     for jobs in (1, 3):
         with localizer(known_map, retrieval="encoder", topk=3) as running:
-            results.append(list(running.localize_many(queries(folder) * 2, jobs=jobs)))
+            results.append(list(running.localize_queries(queries(folder) * 2, jobs=jobs)))
     assert [query.name for query, _ in results[1]] == [query.name for query in QUERIES] * 2
     for (_, alone), (_, threaded) in zip(*results, strict=True):
         assert alone.cam2world is not None
@@ -91,14 +94,14 @@ def test_photos_that_cannot_be_read(folder: Path, known_map: LocalizationMap, jo
     left_out: list[str] = []
     with localizer(known_map) as running:
         found = list(
-            running.localize_many(
+            running.localize_queries(
                 todo, jobs=jobs, on_unreadable=lambda query, error: left_out.append(query.name)
             )
         )
         assert [query.name for query, _ in found] == [query.name for query in QUERIES]
         assert left_out == ["broken", "missing"]
         with pytest.raises(ImageError, match="broken"):
-            list(running.localize_many(todo, jobs=jobs))
+            list(running.localize_queries(todo, jobs=jobs))
 
 
 def test_queries_are_taken_as_they_are_worked_on(folder: Path, known_map: LocalizationMap) -> None:
@@ -112,8 +115,69 @@ def test_queries_are_taken_as_they_are_worked_on(folder: Path, known_map: Locali
     for jobs in (1, 2):
         taken.clear()
         with localizer(known_map) as running:
-            next(iter(running.localize_many(many(), jobs=jobs)))
+            next(iter(running.localize_queries(many(), jobs=jobs)))
         assert len(taken) <= jobs + 1
+
+
+def test_photos_alone_and_one_camera_for_all(folder: Path, known_map: LocalizationMap) -> None:
+    """Spec 50 D6: `localize_many` takes photos; `camera` is of those for which no other is given."""
+    paths = [folder / query.name for query in QUERIES]
+    with localizer(known_map, camera=QUERIES[0].camera) as running:
+        found = list(running.localize_many(paths, jobs=2))
+        assert [pose.name for pose in found] == [str(path) for path in paths]
+        for pose, query in zip(found, QUERIES, strict=True):
+            assert pose.camera.params == query.camera.params
+            assert pose_gap(pose.cam2world, query.pose)[0] < 0.03
+        other = Camera.from_intrinsics(
+            QUERIES[0].intrinsics * np.array([[1.1], [1.1], [1]]), QUERIES[0].shape
+        )
+        (pose,) = running.localize_many(paths[:1], camera=other)
+        assert pose.camera.params == other.params
+    with localizer(known_map) as running:
+        (pose,) = running.localize_many(paths[:1])
+        assert pose.camera_source != found[0].camera_source
+
+
+def test_groups_of_map_images_with_depth(
+    folder: Path, known_map: LocalizationMap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spec 50 C1: two places that look alike, 100 metres apart, are no common evidence."""
+    there = make_map(folder, MAP, "dense").images
+    away = np.array([100.0, 0, 0])
+
+    def moved(image: MapImage) -> MapImage:
+        assert image.cam2world is not None
+        pose = image.cam2world.copy()
+        pose[:3, 3] += away
+
+        def points() -> DensePoints:
+            assert image.load_points is not None
+            own = image.load_points()
+            assert isinstance(own, DensePoints)
+            return DensePoints(own.grid + away, own.transform)
+
+        return MapImage(f"away-{image.name}", image.path, image.camera, pose, points)
+
+    images = [moved(there[0]), there[1], there[2], moved(there[3])]
+    seen: list[list[list[int]]] = []
+
+    def spied(parts: Sequence[ImageEvidence]) -> list[list[int]]:
+        seen.append(sorted(clusters(parts)))
+        return seen[-1]
+
+    monkeypatch.setattr("mast3r_visloc.localizing.search.clusters", spied)
+    for fine in (False, True):
+        with localizer(LocalizationMap(images, folder, "test map"), cluster=True, fine=fine) as running:
+            pose = running.localize(folder / QUERIES[1].name, camera=QUERIES[1].camera)
+        assert seen[-1] == [[0, 3], [1, 2]]
+        assert pose.cam2world is not None
+        expected = QUERIES[1].pose.copy()
+        inliers = set(pose.correspondences.map_image[pose.correspondences.inlier])
+        if inliers == {0, 3}:
+            expected[:3, 3] += away
+        else:
+            assert inliers == {1, 2}
+        assert pose_gap(pose.cam2world, expected)[0] < 0.03
 
 
 def test_candidates_can_be_given(folder: Path, known_map: LocalizationMap) -> None:
@@ -126,7 +190,7 @@ def test_candidates_can_be_given(folder: Path, known_map: LocalizationMap) -> No
             running.localize(folder / QUERIES[0].name, candidates=["0.png", "away.png"])
         nothing = running.localize(folder / QUERIES[0].name, candidates=[])
         assert (nothing.success, nothing.reason, nothing.method) == (False, "no_candidates", None)
-        found = list(running.localize_many(queries(folder), candidates=lambda query: [query.name[5:]]))
+        found = list(running.localize_queries(queries(folder), candidates=lambda query: [query.name[5:]]))
         assert [list(pose.candidates) for _, pose in found] == [["0.png"], ["1.png"], ["2.png"], ["3.png"]]
 
 
@@ -147,6 +211,8 @@ def test_options_are_checked(known_map: LocalizationMap) -> None:
     for wrong in ({"topk": 0}, {"pixel_tolerance": 0}, {"max_image_size": 3}, {"focal": "perhaps"}):
         with pytest.raises(InputError, match=next(iter(wrong))):
             localizer(known_map, **wrong)
+    with localizer(known_map, options=LocalizationOptions(batch_size=3), batch_size="auto") as running:
+        assert running.options.batch_size == LocalizationOptions().batch_size
     with pytest.raises(InputError, match="unknown option 'top_k'") as caught:
         localizer(known_map, top_k=3)
     assert "topk" in str(caught.value.hint)

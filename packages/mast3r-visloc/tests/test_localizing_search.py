@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 
 from mast3r_visloc.cameras import QueryCamera
 from mast3r_visloc.localizing import LocalizationOptions
+from mast3r_visloc.localizing.clusters import clusters
 from mast3r_visloc.localizing.evidence import Evidence, ImageEvidence, covered_cells
-from mast3r_visloc.localizing.search import ENOUGH_INLIERS, FIRST_IMAGES, NEXT_IMAGES, clusters, search, solve
+from mast3r_visloc.localizing.search import ENOUGH_INLIERS, FIRST_IMAGES, NEXT_IMAGES, search, solve
 
 from .wave_world import pose_gap, shot
 
@@ -93,9 +95,43 @@ def test_nothing_to_try_is_a_failure(exhaustive: bool) -> None:
 
 def test_clusters_are_connected_by_common_points() -> None:
     points = [{1, 2}, {7, 8}, set(), {2, 3}, {9}, {3, 8}, {20}, {20, 21}]
-    assert sorted(clusters(points)) == [[0, 1, 3, 5], [4], [6, 7]]
+    parts = [numbered(sorted(own)) for own in points]
+    assert sorted(clusters(parts)) == [[0, 1, 3, 5], [4], [6, 7]]
     assert clusters([]) == []
-    assert clusters([set()]) == []
+    assert clusters([numbered([])]) == []
+
+
+def numbered(ids: list[int]) -> ImageEvidence:
+    """Points of these numbers, all at one place: where they lie does not matter."""
+    count = len(ids)
+    return ImageEvidence(
+        np.zeros((count, 2)), np.zeros((count, 2)), np.zeros((count, 3)), np.ones(count), np.array(ids, int)
+    )
+
+
+def patch(x: float, side: float = 2.0, step: float = 0.1) -> ImageEvidence:
+    """What an image with depth sees of a wall from x to x + side; its numbers are its own."""
+    along = np.arange(0, side, step)
+    across = np.stack(np.meshgrid(x + along, along), -1).reshape(-1, 2)
+    xyz = np.column_stack([across, np.full(len(across), 4.0)])
+    ids = np.arange(len(xyz))
+    return ImageEvidence(across, across, xyz, np.ones(len(xyz)), ids, numbered=False)
+
+
+def test_images_with_depth_are_connected_by_the_surface_they_see() -> None:
+    """All have the pixel numbers 0, 1, 2, ..., which mean nothing between images."""
+    parts = [patch(0.0), patch(10.0), patch(1.53), patch(3.02), patch(11.7), patch(30.0)]
+    assert sorted(clusters(parts)) == [[0, 2, 3], [1, 4], [5]]
+    assert sorted(clusters([patch(0.0), patch(1.95)])) == [[0, 1]]
+    assert sorted(clusters([patch(0.0), patch(2.5)])) == [[0], [1]]
+    lone = patch(0.0).select(np.array([3]))
+    assert sorted(clusters([lone, patch(0.0), patch(20.0)])) == [[0, 1], [2]]
+
+
+def test_images_with_and_without_depth() -> None:
+    """Those of a map that was completed (--densify)."""
+    sparse = dataclasses.replace(patch(0.5, step=0.4), numbered=True)
+    assert sorted(clusters([patch(0.0), sparse, patch(9.0)])) == [[0, 1], [2]]
 
 
 def test_the_best_cluster_gives_the_pose() -> None:

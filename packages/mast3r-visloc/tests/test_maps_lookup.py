@@ -141,6 +141,8 @@ def test_network_points_of_a_dense_image(stride: int) -> None:
     )
     height, width = NETWORK.network_shape
     assert len(np.unique(found.point_ids)) == len(found)
+    assert not found.numbered
+    assert not found.spread(5).numbered
     np.testing.assert_array_equal(found.point_ids, (found.xy[:, 1] * width + found.xy[:, 0]).astype(int))
     np.testing.assert_array_equal(found.xy % stride, stride // 2)
     original = NETWORK.points_to_original(found.xy)

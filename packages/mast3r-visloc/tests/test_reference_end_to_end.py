@@ -13,7 +13,7 @@ import pytest
 from scipy.spatial import KDTree
 from scipy.spatial.transform import Rotation
 
-from mast3r_visloc import Pose, datasets
+from mast3r_visloc import Pose, datasets, evaluate
 from mast3r_visloc.reference import MapMatches, ReferenceOptions, ReferencePipeline, iterate_reference_views
 
 from .analytic_network import AnalyticNetwork
@@ -111,3 +111,15 @@ def test_poses(name: str, arrays: dict[str, np.ndarray]) -> None:
 @pytest.mark.parametrize("name", RUNS)
 def test_number_of_network_calls(name: str) -> None:
     assert run(name).network_calls == RUNS[name]["network_calls"]
+
+
+def test_evaluate_in_parity_is_the_script_without_flags() -> None:
+    """Spec 50 D6: ``evaluate(dataset, model, parity=True)``."""
+    recorded = next(run for run in RUNS.values() if run["script"] == "mast3r")
+    dataset, network = dataset_of(recorded["dataset"]), AnalyticNetwork(recorded["maxdim"])
+    (record,) = evaluate(dataset, network, parity=True, limit=1).records  # type: ignore[arg-type]
+    pipeline = ReferencePipeline(network, ReferenceOptions())
+    pose = pipeline.localize(iterate_reference_views(dataset, 0, pipeline.maxdim))
+    assert pose.success
+    assert pose.cam2world is not None
+    assert np.array_equal(record.cam2world, pose.cam2world)

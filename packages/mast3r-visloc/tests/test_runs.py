@@ -175,6 +175,14 @@ def test_other_options_and_other_folders_are_refused(tmp_path):
         RunWriter(tmp_path / "new", OPTIONS, thresholds=())
 
 
+def test_an_infinite_option_is_noted_and_goes_on(tmp_path: Path) -> None:
+    """Of ``--max-chance inf``; JSON has no infinity."""
+    for _ in range(2):
+        with RunWriter(tmp_path / "run", {"max_chance": float("inf")}):
+            pass
+    assert read_run(tmp_path / "run").options["max_chance"] == "inf"
+
+
 @pytest.mark.parametrize(
     "content", ["", "{}\n", '{"schema": "other/1"}\n', "[]\n", 'not json\n{"index": 0}\n', "\xff"]
 )
@@ -248,7 +256,7 @@ def test_memory_does_not_grow_with_the_queries(tmp_path):
 
 def test_shards_become_one_run(tmp_path):
     for shard in range(2):
-        with RunWriter(tmp_path / f"s{shard}", OPTIONS | {"shard": f"{shard + 1}/2"}, name="site") as run:
+        with RunWriter(tmp_path / f"s{shard}", OPTIONS | {"shard": f"{shard}/2"}, name="site") as run:
             fill(run, tmp_path, range(shard, 7, 2))
     with RunWriter(tmp_path / "whole", OPTIONS, name="site") as whole:
         fill(whole, tmp_path, range(7))

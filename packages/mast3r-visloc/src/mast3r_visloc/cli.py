@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from mast3r_model.cli import (
     CommandContext,
@@ -59,7 +60,7 @@ _MATCHING: list[Callable[..., Any]] = [
     option("--exhaustive", is_flag=True, section="Matching",
            help="Try them all, also where more would not help."),
     option("--cluster", is_flag=True, section="Matching", rare=True,
-           help="Solve groups of map photos without common points apart, and keep the best (COLMAP models)."),
+           help="Solve groups of map photos that see nothing in common apart, and keep the best."),
     option("--size", "--image-size", type=click.IntRange(min=32), metavar="N", section="Matching",
            show_default="what the network was made for", help="Long side of the network's input."),
     option("--fine/--no-fine", "--coarse-to-fine/--no-coarse-to-fine", "fine", default=False,
@@ -160,7 +161,8 @@ def index(context: CommandContext, *, model: ModelOptions, **flags: Any) -> None
     option("--truth", type=FILE, metavar="PATH", section="Input",
            help="For runs and files of poses: true ones (COLMAP model, kapture folder, file of poses)."),
     option("--limit", type=COUNT, metavar="N", section="Input", help="Only the first queries."),
-    option("--shard", metavar="I/N", section="Input", help="Only every N-th query, from number I on."),
+    option("--shard", metavar="I/N", section="Input",
+           help="Only every N-th query, from number I on; `mast3r visloc merge` joins them."),
     option("--parity", is_flag=True, section="Matching",
            help="Upstream's way to the number, its errors included."),
     option("--matcher", type=click.Choice(["descriptors", "points3d"]), default="descriptors",
@@ -259,10 +261,32 @@ def export(context: CommandContext, **flags: Any) -> None:
     run_export(context, ExportRequest(**flags))
 
 
+@command("merge", examples=["mast3r visloc merge shard0/ shard1/ -o chess/"])
+@with_flags([
+    argument("runs", nargs=-1, required=True, type=FILE, help="Folders of `evaluate --shard I/N`."),
+    option("--name-style", type=click.Choice(NAME_STYLES), default="full", section="Output",
+           help="Names in poses.txt: the file's, with its folder, or all."),
+    option("--on-failure", type=click.Choice(ON_FAILURE), section="Output",
+           show_default="skip, of --parity identity", help="What poses.txt holds for a failure."),
+    option("--report/--no-report", default=True, section="Output", help="Write report.html."),
+    output_option(help="Folder of the whole run.", metavar="DIR", required=True),
+])  # fmt: skip
+def merge(context: CommandContext, **flags: Any) -> None:
+    """Put the parts of a benchmark that were evaluated apart together: one run, one table."""
+    from .commands.merge_command import MergeRequest, run_merge
+
+    run_merge(context, MergeRequest(**flags))
+
+
 def _taken(flags: dict[str, Any]) -> Any:
     """Take the matching flags out of all flags."""
     import dataclasses
 
     from .commands.matching_flags import MatchingFlags
 
-    return MatchingFlags(**{field.name: flags.pop(field.name) for field in dataclasses.fields(MatchingFlags)})
+    shown = click.get_current_context()
+    given = frozenset(
+        name for name in shown.params if shown.get_parameter_source(name) is not ParameterSource.DEFAULT
+    )
+    names = [field.name for field in dataclasses.fields(MatchingFlags) if field.name != "given"]
+    return MatchingFlags(**{name: flags.pop(name) for name in names}, given=given)

@@ -70,7 +70,7 @@ def evaluate(
     *,
     options: LocalizationOptions | None = None,
     retrieve: bool = False,
-    parity: ReferenceOptions | None = None,
+    parity: ReferenceOptions | bool | None = False,
     thresholds: Thresholds | None = None,
     output: Path | None = None,
     files: RunFiles | None = None,
@@ -92,12 +92,13 @@ def evaluate(
         model: a network, as `mast3r_model.load_model` returns it.
         options: how to localise.
         retrieve: choose map images by `options.retrieval`, not by the dataset's pairs.
-        parity: upstream's pipeline with these options instead of ours, traps included: for its numbers.
+        parity: upstream's pipeline instead of ours, traps included, for its numbers: its options, or True for
+            the defaults of its script.
         thresholds: (metres, degrees) of the recalls; None for the dataset's.
         output: folder for the run's files; a run that was interrupted goes on there. None: nothing is kept.
         files: what is written there.
         limit: only so many queries.
-        shard: only a part of the queries.
+        shard: only a part of the queries, in a folder of its own; `merge_runs` puts the folders together.
         jobs: queries at a time.
         overwrite: delete an earlier run of other options in `output`.
         made_with: what to note in the report beside the options.
@@ -107,12 +108,15 @@ def evaluate(
         InputError: queries without candidates, or as for `Localizer`.
         OutputError: the folder holds something else, or cannot be written.
     """
+    reference = (ReferenceOptions() if parity else None) if isinstance(parity, bool) else parity
     queries = list(enumerate(dataset.queries))
     if shard is not None:
         queries = queries[shard.index :: shard.count]
     queries = queries[:limit]
     unreadable: list[str] = []
-    noted = _noted(dataset, options or LocalizationOptions(), parity, made_with) | {"retrieve": retrieve}
+    noted = _noted(dataset, options or LocalizationOptions(), reference, made_with) | {"retrieve": retrieve}
+    if shard is not None:  # two shards at a time in one folder would write over each other
+        noted["shard"] = f"{shard.index}/{shard.count}"
     place = (
         tempfile.TemporaryDirectory(prefix="mast3r-visloc-") if output is None else nullcontext(str(output))
     )
@@ -122,7 +126,7 @@ def evaluate(
             noted,
             name=dataset.name,
             thresholds=thresholds or dataset.thresholds,
-            without_truth="skip" if parity is None else "identity",
+            without_truth="skip" if reference is None else "identity",
             files=RunFiles(matches=False, page=False) if output is None else files,
             overwrite=overwrite,
             kept=output is not None,
@@ -132,8 +136,8 @@ def evaluate(
             todo = [(number, query) for number, query in queries if query.name not in run.done]
             poses = (
                 _ours(dataset, model, todo, options or LocalizationOptions(), retrieve, jobs, unreadable)
-                if parity is None
-                else _upstreams(dataset, model, todo, parity, unreadable)
+                if reference is None
+                else _upstreams(dataset, model, todo, reference, unreadable)
             )
             for query, pose in poses:
                 number = positions[query.name]
@@ -158,7 +162,7 @@ def _ours(
         return [candidate.name for candidate in dataset.candidates(number_of[query.name])]
 
     with Localizer(dataset.map, model, options) as localizer:
-        yield from localizer.localize_many(
+        yield from localizer.localize_queries(
             [query for _, query in queries],
             candidates=None if retrieve else candidates,
             jobs=jobs,

@@ -143,7 +143,7 @@ def _poses(
         context.partial(f"skipped: {error.message}")
 
     with context.timed("localise"):
-        found = localizer.localize_many(queries, jobs=request.jobs, on_unreadable=unreadable)
+        found = localizer.localize_queries(queries, jobs=request.jobs, on_unreadable=unreadable)
         yield from context.track(found, "localising", len(queries))
 
 

@@ -7,6 +7,7 @@ a query as ``report.json`` has it. A line that was cut off when the run was kill
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,13 +40,17 @@ class Journal:
 
 
 def plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options as JSON gives them back: paths are text, tuples are lists.
+    """Options as JSON gives them back: paths and infinity are text, tuples are lists.
 
     Raises:
         InputError: a value that JSON cannot hold.
     """
+    finite = {
+        name: str(value) if isinstance(value, float) and math.isinf(value) else value
+        for name, value in options.items()
+    }
     try:
-        return json.loads(json.dumps(dict(options), default=_plain, allow_nan=False))
+        return json.loads(json.dumps(finite, default=_plain, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise InputError(f"the options of a run must be plain values: {error}") from error
 

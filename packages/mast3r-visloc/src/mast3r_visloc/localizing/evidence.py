@@ -23,6 +23,7 @@ class ImageEvidence:
         xyz: (n, 3) float64 in the map's world frame.
         confidence: (n,).
         point_ids: (n,) of the map image's points, see `NetworkPoints`.
+        numbered: whether equal `point_ids` of other images mean the same point.
     """
 
     query_xy: Float[np.ndarray, "n 2"]
@@ -30,6 +31,7 @@ class ImageEvidence:
     xyz: Float[np.ndarray, "n 3"]
     confidence: Float[np.ndarray, " n"]
     point_ids: Int[np.ndarray, " n"]
+    numbered: bool = True
 
     def __len__(self) -> int:
         """Number of correspondences."""
@@ -49,6 +51,7 @@ class ImageEvidence:
             self.xyz[rows],
             self.confidence[rows],
             self.point_ids[rows],
+            self.numbered,
         )
 
 
@@ -90,10 +93,6 @@ class Evidence:
             confidence=np.concatenate([part.confidence for part in parts]),
             inlier=np.zeros(count, dtype=bool),
         )
-
-    def shared_points(self) -> list[set[int]]:
-        """Numbers of the 3D points that each map image speaks of."""
-        return [set(part.point_ids.tolist()) for part in self.parts]
 
 
 def covered_cells(query_xy: Float[np.ndarray, "n 2"], shape: tuple[int, int]) -> int:

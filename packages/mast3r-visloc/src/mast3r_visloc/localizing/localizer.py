@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,14 +15,15 @@ from mast3r_model import ImageError, InputError
 from mast3r_visloc.cameras import LISTED, Camera, QueryCamera, query_camera
 from mast3r_visloc.datasets import Candidate, Query
 from mast3r_visloc.maps import LocalizationMap, NetworkPoints, network_points
-from mast3r_visloc.poses import Failure, Pose
+from mast3r_visloc.poses import Pose
 
 from .index import MapIndex, network_size
 from .options import LocalizationOptions, localization_options
+from .outcome import Stopwatch, as_pose, check_map
 from .photos import FileTransform, NetworkPhoto, read_photo
 from .query_matching import QueryMatcher
 from .retrieval import CandidateFinder, candidate_finder
-from .search import Solution, search
+from .search import search
 from .threads import in_threads
 
 if TYPE_CHECKING:
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 REMEMBERED_IMAGES = 256
 """Map images whose points stay in memory."""
-
-LEAST_POSED = 2
-"""Images with poses that a map without 3D needs."""
 
 
 class Localizer:
@@ -50,6 +47,8 @@ class Localizer:
         localization_map: as `read_map` returns it.
         model: a network, as `mast3r_model.load_model` returns it.
         options: how to localise.
+        camera: of all photos for which no other is given, in the pixels of their files; None for what EXIF
+            says, or a focal length that is found with the pose.
         pairs: map images to try by the query's name, for ``retrieval="pairs"``.
         priors: rough 4x4 cam2world by the query's name, for ``retrieval="near"``.
         radius: of ``near``, in the map's unit.
@@ -68,6 +67,7 @@ class Localizer:
         model: AsymmetricCroCo3DStereo,
         options: LocalizationOptions | None = None,
         *,
+        camera: Camera | None = None,
         pairs: Mapping[str, Sequence[Candidate]] | None = None,
         priors: Mapping[str, Float[np.ndarray, "4 4"]] | None = None,
         radius: float | None = None,
@@ -75,8 +75,8 @@ class Localizer:
         **keywords: object,
     ) -> None:
         self.options = localization_options(options, keywords)
-        self.map, self.model = localization_map, model
-        _check_map(localization_map, self.options)
+        self.map, self.model, self.camera = localization_map, model, camera
+        check_map(localization_map, self.options)
         self.index = MapIndex.of(
             localization_map,
             model,
@@ -109,8 +109,7 @@ class Localizer:
 
         Args:
             image: the photo.
-            camera: of it, in the pixels of its file; None for what EXIF says, or a focal length that is
-                found with the pose.
+            camera: of it, in the pixels of its file; None for that of all photos.
             candidates: names of map images to try, best first; None to find them.
             name: of the photo in the result and in lists; None for its path.
 
@@ -125,6 +124,27 @@ class Localizer:
         return self._localize(Query(str(path) if name is None else name, path, camera), candidates)
 
     def localize_many(
+        self, images: Iterable[str | Path], *, camera: Camera | None = None, jobs: int = 1
+    ) -> Iterator[Pose]:
+        """Find where photos were taken, as `localize` does, several at a time.
+
+        Args:
+            images: the photos.
+            camera: of all of them, in the pixels of their files; None for that of the localizer.
+            jobs: photos at a time, in threads.
+
+        Yields:
+            The pose of each photo, in their order; its name is the photo's path.
+
+        Raises:
+            ImageError: a photo cannot be read.
+            InputError: a camera that does not fit a photo.
+        """
+        queries = (Query(str(image), Path(image), camera) for image in images)
+        for _, pose in self.localize_queries(queries, jobs=jobs):
+            yield pose
+
+    def localize_queries(
         self,
         queries: Iterable[Query],
         *,
@@ -188,13 +208,13 @@ class Localizer:
         return query_camera(
             query.path,
             photo.transform.original_shape,
-            listed=query.camera,
+            listed=query.camera or self.camera,
             listed_source=query.camera_source or LISTED,
             focal=self.options.focal,
         )
 
     def _localize(self, query: Query, names: Sequence[str] | None) -> Pose:
-        watch = _Stopwatch()
+        watch = Stopwatch()
         photo = read_photo(query.path, size=self.index.size, patch_size=self.model.patch_size)
         camera = self._camera(query, photo)
         watch.lap("read")
@@ -212,7 +232,7 @@ class Localizer:
         if self.options.align and not solution.result.success:
             solution = matcher.align(names) or solution
             watch.lap("align")
-        return _as_pose(query, camera, solution, watch.seconds)
+        return as_pose(query, camera, solution, watch.seconds)
 
     def _find(self, query: Query, encoded: EncodedImage) -> Sequence[Candidate]:
         with self._lock:  # retrievers may keep what they prepared; and they are prepared once
@@ -241,59 +261,3 @@ class Localizer:
             if len(self._points) > REMEMBERED_IMAGES:
                 self._points.popitem(last=False)
         return found
-
-
-def _check_map(localization_map: LocalizationMap, options: LocalizationOptions) -> None:
-    """Raise InputError where no query can be localised."""
-    if any(image.load_points is not None for image in localization_map.images):
-        return
-    posed = sum(image.cam2world is not None for image in localization_map.images)
-    if not options.align:
-        hint = ", or align queries with its cameras (--align)" if posed >= LEAST_POSED else ""
-        raise InputError(
-            f"{localization_map.source}: no image of the map has 3D points",
-            f"give a map with points or depth, such as what `mast3r sfm DIR -o MAP` makes{hint}",
-        )
-    if posed < LEAST_POSED:
-        raise InputError(
-            f"{localization_map.source}: {posed} images of the map have a pose and none has 3D points",
-            f"aligning needs {LEAST_POSED} images with poses",
-        )
-
-
-class _Stopwatch:
-    """Seconds by stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, stage: str) -> None:
-        """The stage that ends now."""
-        now = time.perf_counter()
-        self.seconds[stage] = now - self._last
-        self._last = now
-
-
-def _as_pose(query: Query, camera: QueryCamera, solution: Solution, seconds: Mapping[str, float]) -> Pose:
-    result = solution.result
-    reason: Failure | None = None
-    if not result.success:
-        known: dict[object, Failure] = {"few_matches": "few_matches", "chance": "chance"}
-        reason = known.get(result.info.get("failed"), "few_inliers") if solution.names else "no_candidates"
-    warnings = result.info.get("warnings", ())
-    return Pose(
-        name=query.name,
-        success=result.success,
-        cam2world=result.cam2world,
-        camera=result.camera,
-        camera_source=camera.source,
-        num_inliers=result.num_inliers,
-        candidates=tuple(solution.names),
-        correspondences=solution.correspondences,
-        method=solution.method if result.success else None,
-        reason=reason,
-        covariance=result.covariance,
-        warnings=tuple(map(str, warnings)) if isinstance(warnings, (list, tuple)) else (),
-        timings=dict(seconds),
-    )

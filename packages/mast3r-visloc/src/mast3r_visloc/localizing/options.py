@@ -19,7 +19,7 @@ class LocalizationOptions:
             the path of a retrieval checkpoint.
         topk: so many of them at most.
         exhaustive: try them all; else stop as soon as more of them would not help.
-        cluster: solve each group of candidates that see common points alone, and keep the best.
+        cluster: solve each group of candidates that see common things alone, and keep the best.
         fine: match large photos again, window by window.
         max_image_size: shrink larger photos to this before `fine`; None for never.
         homography: turn the windows of `fine` to the front, where cameras are known.
@@ -100,6 +100,8 @@ def localization_options(
     Raises:
         InputError: an unknown keyword, or a value outside its range.
     """
+    if keywords.get("batch_size") == "auto":
+        keywords = {**keywords, "batch_size": LocalizationOptions.batch_size}
     known = [field.name for field in dataclasses.fields(LocalizationOptions)]
     for name in keywords:
         if name not in known:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from threading import Lock
@@ -78,8 +79,10 @@ class QueryMatcher:
         ]
         coarse = list(match_known_images(known.model, self.encoded, self.photo.transform, images, options))
         found = self._again(list(features), coarse) if options.fine else coarse
-        names = [known.map.images[number].name for number in features]
-        return list(zip(names, found, strict=True))
+        return [
+            (known.map.images[number].name, dataclasses.replace(part, numbered=image.points.numbered))
+            for number, part, image in zip(features, found, images, strict=True)
+        ]
 
     def _again(self, numbers: Sequence[int], coarse: Sequence[ImageEvidence]) -> list[ImageEvidence]:
         """Coarse to fine; windows of several images share batches."""

@@ -12,6 +12,7 @@ from mast3r_visloc.cameras import QueryCamera
 from mast3r_visloc.pnp import PnPResult, estimate_pose
 from mast3r_visloc.poses import Correspondences, Method
 
+from .clusters import clusters
 from .evidence import Evidence, ImageEvidence, covered_cells
 from .options import LocalizationOptions
 
@@ -102,7 +103,7 @@ def solve(evidence: Evidence, camera: QueryCamera, options: LocalizationOptions)
     every = np.ones(len(found), dtype=bool)
     groups = [every]
     if options.cluster:
-        connected = clusters(evidence.shared_points())
+        connected = clusters(evidence.parts)
         groups = [np.isin(found.map_image, images) for images in connected] or [every]
     best: Solution | None = None
     for rows in groups:
@@ -137,27 +138,3 @@ def _solve_rows(
     inliers = np.zeros(len(rows), dtype=bool)
     inliers[rows] = result.inliers
     return dataclasses.replace(result, inliers=inliers)
-
-
-def clusters(points: Sequence[set[int]]) -> list[list[int]]:
-    """Groups of images that are connected by common points.
-
-    Args:
-        points: numbers of the 3D points that each image speaks of.
-
-    Returns:
-        Indices of the images of each group, in ascending order; images without points are in none.
-    """
-    groups: list[tuple[list[int], set[int]]] = []
-    for number, own in enumerate(points):
-        if not own:
-            continue
-        images, seen = [number], set(own)
-        apart = []
-        for other_images, other_seen in groups:
-            if seen & other_seen:
-                images, seen = [*other_images, *images], seen | other_seen
-            else:
-                apart.append((other_images, other_seen))
-        groups = [*apart, (images, seen)]
-    return [sorted(images) for images, _ in groups]

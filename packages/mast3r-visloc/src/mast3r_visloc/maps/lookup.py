@@ -53,11 +53,13 @@ class NetworkPoints:
         xyz: (n, 3) float64 in the map's world frame, finite.
         point_ids: (n,) sparse: the map's number of each point, the same in other images. Dense: the number
             of the network pixel in row-major order, unique in this image.
+        numbered: whether equal `point_ids` of two images are one point: those of sparse points.
     """
 
     xy: Float[np.ndarray, "n 2"]
     xyz: Float[np.ndarray, "n 3"]
     point_ids: Int[np.ndarray, " n"]
+    numbered: bool = True
 
     def __len__(self) -> int:
         """Number of points."""
@@ -74,7 +76,7 @@ class NetworkPoints:
         place = np.empty(len(self), dtype=np.int64)  # of a point among those of its cell
         place[by_cell] = np.arange(len(self)) - starts
         rows = np.sort(order[np.argsort(place, kind="stable")[:count]])
-        return NetworkPoints(self.xy[rows], self.xyz[rows], self.point_ids[rows])
+        return NetworkPoints(self.xy[rows], self.xyz[rows], self.point_ids[rows], self.numbered)
 
 
 def network_points(
@@ -108,7 +110,7 @@ def network_points(
     xy = np.stack([x, y], axis=1).astype(np.float64)
     xyz = lookup(points, transform.points_to_original(xy), cam2world=cam2world)
     known = np.isfinite(xyz).all(axis=1)
-    return NetworkPoints(xy[known], xyz[known], (y * width + x)[known])
+    return NetworkPoints(xy[known], xyz[known], (y * width + x)[known], numbered=False)
 
 
 def lookup(

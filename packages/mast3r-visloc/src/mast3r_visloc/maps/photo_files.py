@@ -21,6 +21,9 @@ LEVELS_UP = 3
 ``DATA/images``."""
 
 _THREADS = 8
+_OPENED_BY_A_TASK = 100
+"""Photos: of maps with 100,000 a task for each would take longer than to open it."""
+
 _NAMED = 3
 _TURNS_OF_ORIENTATION = {1: 0, 3: 2, 6: 1, 8: 3}
 
@@ -109,9 +112,13 @@ def _fullest(names: Sequence[str], folders: Sequence[Path]) -> Path | None:
 
 
 def _open_all(folder: Path, names: Sequence[str]) -> dict[str, PhotoFile]:
+    def opened(start: int) -> list[PhotoFile | None]:
+        return [photo_file(folder / name) for name in names[start : start + _OPENED_BY_A_TASK]]
+
     with ThreadPoolExecutor(_THREADS) as threads:
-        opened = threads.map(photo_file, (folder / name for name in names))
-        return {name: file for name, file in zip(names, opened, strict=True) if file is not None}
+        parts = threads.map(opened, range(0, len(names), _OPENED_BY_A_TASK))
+        files = [file for part in parts for file in part]
+    return {name: file for name, file in zip(names, files, strict=True) if file is not None}
 
 
 def photo_file(path: Path) -> PhotoFile | None:
