@@ -149,6 +149,10 @@ def test_labels_of_result_files_are_upstreams(goldens, options, label):
         assert f"{label}_results.txt" in known
 
 
+def test_a_label_tells_tolerances_that_upstream_has_not() -> None:
+    assert result_label(confidence_threshold=1.0, pixel_tol=2.5) == "tol_2.5_conf_1.0_reproj_err_5.0"
+
+
 def test_a_label_is_no_path():
     with pytest.raises(ConfigError, match="no path"):
         result_label(confidence_threshold=1.0, output_label="../up")

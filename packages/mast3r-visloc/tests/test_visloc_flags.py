@@ -7,7 +7,7 @@ from typing import Any
 import click
 import pytest
 
-from mast3r_visloc.cli import evaluate, export, index, localize, prepare
+from mast3r_visloc.cli import evaluate, export, index, localize, merge, prepare
 
 MATCHING: dict[str, Any] = {
     "--exhaustive": False,
@@ -57,6 +57,7 @@ FLAGS: dict[click.Command, dict[str, Any]] = {
     prepare: {"--raw": None, "--out": None, "--legacy-registration": False, "--workers": 1},
     index: {"--images": None},
     export: {"--format": None, "--name-style": None},
+    merge: {"--output": None, "--name-style": "full", "--on-failure": None, "--report": True},
 }
 CHOICES = {
     (localize, "--focal"): ("auto", "known", "refine", "estimate"),

@@ -13,6 +13,7 @@ def mast3r_commands() -> Mapping[str, CommandSpec]:
         "localize": "Where photos were taken: their poses in a map.",
         "index": "Encode a map's photos once, for quicker queries.",
         "evaluate": "Localise a benchmark's queries, and the table.",
+        "merge": "Shards of an evaluation as one run.",
         "prepare": "Prepare a benchmark from its public release.",
         "export": "Poses of a run in the formats of others.",
     }

@@ -40,6 +40,7 @@ KNOWN_COMMANDS = {
     "visloc localize": MissingCommand("mast3r-visloc", "Photo to its pose in a known map.", "Localise"),
     "visloc index": MissingCommand("mast3r-visloc", "Prepare a map for queries.", "Localise"),
     "visloc evaluate": MissingCommand("mast3r-visloc", "Localise a data set's queries.", "Localise"),
+    "visloc merge": MissingCommand("mast3r-visloc", "Put shards of an evaluation together.", "Localise"),
     "visloc prepare": MissingCommand("mast3r-visloc", "Bring a data set into our layout.", "Localise"),
     "visloc export": MissingCommand("mast3r-visloc", "Write poses in a benchmark's format.", "Localise"),
     "train": MissingCommand("mast3r-train", "Train a network.", "Train"),

@@ -193,11 +193,12 @@ def output_option(
             "-o",
             "--output",
             type=click.Path(path_type=Path),
-            default=default,
             required=required,
             metavar=metavar,
             help=help,
             section="Output",
+            # To click, a default of None is one too: with it nothing would be required.
+            **({} if default is None else {"default": default}),
         )
         return output(overwrite(function))
 

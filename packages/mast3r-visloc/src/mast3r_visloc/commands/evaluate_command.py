@@ -2,43 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from jaxtyping import Float
-
 from mast3r_model import ConfigError, InputError, NothingFoundError, parse_expression
 from mast3r_model.cli import CommandContext, ModelOptions
-from mast3r_visloc.datasets import LocalizationDataset, Query, Thresholds
+from mast3r_visloc.datasets import LocalizationDataset, Query
 from mast3r_visloc.evaluate import EvaluationReport, Shard, evaluate
-from mast3r_visloc.evaluation import (
-    DEFAULT_THRESHOLDS,
-    RunFiles,
-    Summary,
-    compare_poses,
-    parse_thresholds,
-    read_poses,
-    read_run,
-    read_truth,
-    result_label,
-    result_line,
-    result_table,
-    summarize,
-    summary_line,
-)
+from mast3r_visloc.evaluation import RunFiles, parse_thresholds, result_label, result_line, summary_line
 from mast3r_visloc.evaluation.names import NameStyle
 from mast3r_visloc.evaluation.pose_files import OnFailure
 from mast3r_visloc.poses import Pose
 
+from .compare_runs import compare_runs, say_table
 from .matching_flags import MatchingFlags
 from .retrieval_choice import check_retriever
-
-MISSING_NAMED = 5
-WIDEST = 200
-"""Characters of a line of the table, which is not to be folded."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +50,7 @@ def run_evaluate(context: CommandContext, request: EvaluateRequest, model_option
     """
     thresholds = None if request.thresholds is None else parse_thresholds(request.thresholds)
     if any(_exists(given) for given in request.data):
-        _compare(context, request, thresholds)
+        compare_runs(context, [Path(given) for given in request.data], request.truth, thresholds)
         return
     _check(request)
     request.matching.check()
@@ -83,10 +62,13 @@ def run_evaluate(context: CommandContext, request: EvaluateRequest, model_option
     dataset = _dataset(request.data[0])
     model = model_options.load(context)
     count = _count(dataset, request.limit, shard)
+    if request.parity and "jobs" in request.matching.given:
+        context.note("--jobs is not used: --parity localises one query after the other, as upstream")
+    min_inliers = 1 if request.parity else request.matching.min_inliers
     with context.timed("localise"), context.progress("localising", count) as advance:
 
         def show(query: Query, pose: Pose) -> None:
-            context.say(result_line(pose, min_inliers=request.matching.min_inliers))
+            context.say(result_line(pose, min_inliers=min_inliers))
             for warning in pose.warnings:
                 context.warn(f"{pose.name}: {warning}")
             advance(1)
@@ -201,7 +183,7 @@ def _label(request: EvaluateRequest, matching: MatchingFlags) -> str:
         confidence = 3.0 if request.matcher == "points3d" else 1.001
     return result_label(
         confidence_threshold=confidence,
-        pixel_tol=int(matching.pixel_tolerance),
+        pixel_tol=matching.pixel_tolerance,
         coarse_to_fine=matching.fine,
         max_image_size=matching.max_image_size,
         homography=bool(matching.homography),
@@ -210,60 +192,6 @@ def _label(request: EvaluateRequest, matching: MatchingFlags) -> str:
         output_label=request.label,
         matcher=request.matcher,
     )
-
-
-def _compare(context: CommandContext, request: EvaluateRequest, thresholds: Thresholds | None) -> None:
-    """Runs and files of poses against known poses, or runs against the truth that they know."""
-    summaries: list[Summary] = []
-    for given in map(Path, request.data):
-        if not given.exists():
-            raise InputError(f"no such run or file of poses: {given}", "check the path")
-        if request.truth is None:
-            if not given.is_dir():
-                raise InputError(f"{given} needs known poses to compare with", "give --truth PATH")
-            run = read_run(given)
-            summaries.append(
-                summarize(
-                    run.name,
-                    (record.error for record in run.records),
-                    thresholds or run.thresholds,
-                    localised=sum(record.success for record in run.records),
-                )
-            )
-            continue
-        poses, queries = _poses_of(given)
-        compared = compare_poses(
-            poses,
-            read_truth(request.truth),
-            thresholds or DEFAULT_THRESHOLDS,
-            name=given.name,
-            queries=queries,
-        )
-        for name in compared.missing[:MISSING_NAMED]:
-            context.note(f"{given.name}: {name} has no pose, which counts as a failure")
-        summaries.append(compared.summary)
-    _show(context, summaries)
-    context.result(runs=summaries)
-
-
-def _poses_of(given: Path) -> tuple[dict[str, Float[np.ndarray, "4 4"]], list[str] | None]:
-    """Poses by name, and the names of all queries where that is known."""
-    if not given.is_dir():
-        return read_poses(given), None
-    run = read_run(given)
-    poses = {record.name: np.array(record.cam2world) for record in run.records if record.success}
-    return poses, [record.name for record in run.records]
-
-
-def _show(context: CommandContext, summaries: Sequence[Summary]) -> None:
-    """The table, as wide as it needs to be."""
-    from rich.console import Console
-
-    console = Console(width=WIDEST, color_system=None)
-    with console.capture() as captured:
-        console.print(result_table(summaries))
-    for line in captured.get().splitlines():
-        context.say(line.rstrip())
 
 
 def _report(context: CommandContext, request: EvaluateRequest, report: EvaluationReport) -> None:
@@ -275,7 +203,7 @@ def _report(context: CommandContext, request: EvaluateRequest, report: Evaluatio
     summary = report.summary
     for text in report.unreadable:
         context.partial(f"skipped: {text}")
-    _show(context, [summary])
+    say_table(context, [summary])
     context.say(summary_line(summary))
     context.result(
         expression=request.data[0],

@@ -14,10 +14,21 @@ from mast3r_visloc.reference import ReferenceOptions
 UPSTREAM_PIXELS = 5.0
 """Upstream's threshold where none is given."""
 
+NOT_UPSTREAMS = (
+    "exhaustive", "cluster", "align", "focal", "size", "map_stride", "points_per_image", "min_inliers",
+    "max_chance",
+)  # fmt: skip
+"""Flags that upstream's way has nothing like: to ignore them would be to pretend."""
+NOT_OF_POINTS3D = ("pixel_tolerance", "fine", "max_image_size", "homography", "max_batch_size")
+"""Flags that the script of plain DUSt3R does not have (spec 50 A1)."""
+
 
 @dataclass(frozen=True)
 class MatchingFlags:
-    """As the user gave them; None where a flag was not given and its default depends on others."""
+    """As the user gave them; None where a flag was not given and its default depends on others.
+
+    `given` names the parameters that have no default's value, those of other flags too.
+    """
 
     size: int | None
     topk: int | None
@@ -40,6 +51,7 @@ class MatchingFlags:
     focal: Literal["auto", "known", "refine", "estimate"]
     align: bool
     max_batch_size: int | None
+    given: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         """Refuse a threshold that is given twice.
@@ -110,16 +122,13 @@ class MatchingFlags:
             ConfigError: a value outside its range, or a flag that upstream has nothing like.
             InputError: a solver or a threshold that upstream does not know.
         """
-        ours = {
-            "--exhaustive": self.exhaustive,
-            "--cluster": self.cluster,
-            "--align": self.align,
-            "--focal": self.focal != "auto",
-            "--size": self.size is not None,
-        }
-        for name, given in ours.items():
-            if given:
-                raise ConfigError(f"{name} means nothing with --parity", "leave out one of them")
+        self._refuse(NOT_UPSTREAMS, "--parity")
+        if matcher == "points3d":
+            self._refuse(NOT_OF_POINTS3D, "--matcher points3d")
+        if self.pixel_tolerance % 1:
+            raise ConfigError(
+                f"--parity needs a --pixel-tolerance of whole pixels, got {self.pixel_tolerance:g}"
+            )
         pixels, ratio = self.upstream_threshold()
         solver = self.solver or "cv2"
         if solver not in ("cv2", "poselib", "pycolmap"):
@@ -138,6 +147,13 @@ class MatchingFlags:
             pnp_max_points=self.max_points,
             seed=model.seed,
         )
+
+    def _refuse(self, names: tuple[str, ...], beside: str) -> None:
+        for name in names:
+            if name in self.given:
+                raise ConfigError(
+                    f"--{name.replace('_', '-')} means nothing with {beside}", "leave out one of them"
+                )
 
     def upstream_threshold(self, default: float | None = None) -> tuple[float, float | None]:
         """The threshold in upstream's two terms: pixels, and the share of the diagonal that replaces them.

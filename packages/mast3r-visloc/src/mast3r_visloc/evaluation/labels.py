@@ -12,7 +12,7 @@ Matcher = Literal["descriptors", "points3d"]
 def result_label(
     *,
     confidence_threshold: float,
-    pixel_tol: int | None = 5,
+    pixel_tol: float = 5,
     coarse_to_fine: bool = False,
     max_image_size: int | None = None,
     homography: bool = False,
@@ -42,7 +42,7 @@ def result_label(
             f"the label of result files must be no path, got {output_label!r}", "choose the folder with -o"
         )
     parts = [output_label] if output_label else []
-    parts.append("tol" if matcher == "points3d" else f"tol_{pixel_tol}")
+    parts.append("tol" if matcher == "points3d" else f"tol_{pixel_tol:g}")
     if matcher == "descriptors":
         parts += ["c2f"] if coarse_to_fine else []
         parts += [str(max_image_size)] if max_image_size is not None else []

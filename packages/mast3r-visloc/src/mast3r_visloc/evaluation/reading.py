@@ -14,9 +14,9 @@ from mast3r_visloc.report import picture_path, write_page
 from .aggregate import Summary, summarize
 from .journal import JOURNAL, Journal, JournalWriter, read_journal
 from .match_files import match_path
-from .pose_files import write_poses
+from .pose_files import write_poses, write_upstream_results
 from .records import QueryRecord
-from .run import named_poses
+from .run import RunFiles, named_poses
 from .run_files import (
     PICTURES,
     POSES,
@@ -90,18 +90,24 @@ def read_run(folder: Path) -> Run:
 
 
 def merge_runs(
-    folders: Sequence[Path], output: Path, *, shard_option: str = "shard", overwrite: bool = False
+    folders: Sequence[Path],
+    output: Path,
+    *,
+    files: RunFiles | None = None,
+    shard_option: str = "shard",
+    overwrite: bool = False,
 ) -> Run:
     """Put the shards of one run together, in the order of the dataset.
 
     Args:
         folders: of the shards.
         output: folder of the whole.
+        files: how its poses are written, and whether there is a page; matches and pictures are copied.
         shard_option: the one option in which shards may differ; the whole has it not.
         overwrite: delete a run that lies in `output`.
 
     Returns:
-        The whole run.
+        The whole run; not complete if a shard is missing (see `missing_shards`).
 
     Raises:
         InputError: no shards, a shard is not complete, other options, or a query that two shards have.
@@ -122,13 +128,29 @@ def merge_runs(
         records.append(replace(record, index=index))
     options = {key: value for key, value in runs[0].options.items() if key != shard_option}
     whole = Run(
-        output, runs[0].name, options, package_versions(), runs[0].thresholds, tuple(records), complete=True
+        output,
+        runs[0].name,
+        options,
+        package_versions(),
+        runs[0].thresholds,
+        tuple(records),
+        complete=not missing_shards(runs, shard_option),
     )
-    _write(whole)
+    _write(whole, files or RunFiles())
     return whole
 
 
-def _write(run: Run) -> None:
+def missing_shards(runs: Sequence[Run], shard_option: str = "shard") -> tuple[str, ...]:
+    """The shards ``I/N`` that are not among runs; none where the runs do not say that they are shards."""
+    names = [str(run.options[shard_option]) for run in runs if shard_option in run.options]
+    counts = {name.partition("/")[2] for name in names}
+    wanted = (
+        f"{index}/{count}" for count in sorted(counts) if count.isdigit() for index in range(int(count))
+    )
+    return tuple(name for name in wanted if name not in names)
+
+
+def _write(run: Run, files: RunFiles) -> None:
     JournalWriter(run.folder, Journal(run.name, run.options, run.records)).close()
     write_report(
         run.folder,
@@ -138,8 +160,16 @@ def _write(run: Run) -> None:
         records=run.records,
         complete=run.complete,
     )
-    write_poses(run.folder / POSES, named_poses(run.records))
-    write_page(run.folder, run.summary, run.records, options=run.options, versions=run.versions)
+    write_poses(
+        run.folder / POSES,
+        named_poses(run.records),
+        name_style=files.name_style,
+        on_failure=files.on_failure,
+    )
+    if files.upstream_label is not None:
+        write_upstream_results(run.folder, files.upstream_label, named_poses(run.records))
+    if files.page:
+        write_page(run.folder, run.summary, run.records, options=run.options, versions=run.versions)
 
 
 def _check_shards(runs: Sequence[Run], output: Path, shard_option: str) -> None:
