@@ -17,6 +17,7 @@ from mast3r_visloc import Localizer
 from mast3r_visloc.localizing import IndexReport, MapIndex, build_index
 from mast3r_visloc.localizing.feature_files import read_features, write_features
 from mast3r_visloc.localizing.index import INDEX_FOLDER, MANIFEST
+from mast3r_visloc.localizing.retrieval_vectors import RETRIEVAL_FILE, pooled_tokens
 from mast3r_visloc.maps import LocalizationMap, MapImage
 
 from .patch_network import PatchNetwork
@@ -49,13 +50,17 @@ def files(report: IndexReport) -> set[Path]:
     return set(report.folder.glob("*.safetensors"))
 
 
+def vectors_of(report: IndexReport) -> Path:
+    return report.folder / RETRIEVAL_FILE
+
+
 def test_it_encodes_once(known_map: LocalizationMap, network: PatchNetwork) -> None:
     done: list[int] = []
     first = build_index(known_map, network, size=SIZE, batch_size=2, progress=done.append)  # type: ignore[arg-type]
     assert (first.images, first.encoded, first.skipped) == (3, 3, ())
     assert done == [2, 1]
     assert first.folder.parent == known_map.source / INDEX_FOLDER
-    assert first.bytes == sum(path.stat().st_size for path in files(first))
+    assert first.bytes == sum(path.stat().st_size for path in files(first)) + vectors_of(first).stat().st_size
     manifest = json.loads((first.folder / MANIFEST).read_text())
     assert manifest["images"].keys() == {"a.png", "b.png", "../c.png"}
     assert {first.folder / name for name in manifest["images"].values()} == files(first)
@@ -202,3 +207,76 @@ def test_no_photo_at_all_is_an_error(known_map: LocalizationMap, network: PatchN
     missing = [MapImage("x", known_map.source / "x.png", None, None)]
     with pytest.raises(ImageError, match="no image of the map can be read"):
         built(LocalizationMap(missing, known_map.source, "test"), network)
+
+
+def test_retrieval_vectors_are_read_and_features_are_not(
+    known_map: LocalizationMap, network: PatchNetwork
+) -> None:
+    """Spec 50 D1: of a large map a shortlist is made without reading the features of all its images."""
+    index = opened(known_map, network)
+    expected = {number: pooled_tokens(found.encoded) for number, found in index.get([0, 1, 2]).items()}
+    index.close()
+    report = built(known_map, network)
+    for path in files(report):
+        path.write_bytes(b"not to be looked at")
+    encoded = network.encoded
+    found = opened(known_map, network).pooled([2, 0, 1])
+    assert network.encoded == encoded
+    assert list(found) == [2, 0, 1]
+    for number, vector in found.items():
+        assert torch.equal(vector, expected[number])
+        assert float(vector.norm()) == pytest.approx(1, abs=1e-3)
+    assert not opened(known_map, PatchNetwork(fingerprint="other")).folder.is_relative_to(report.folder)
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "empty", "other"])
+def test_retrieval_vectors_are_made_again(
+    known_map: LocalizationMap, network: PatchNetwork, damage: str
+) -> None:
+    report = built(known_map, network)
+    healthy = opened(known_map, network).pooled([0, 1, 2])
+    content = vectors_of(report).read_bytes()
+    vectors_of(report).unlink()
+    if damage == "other":
+        np.savez(vectors_of(report), files=np.array(["a"]), vectors=np.zeros(3))
+    elif damage != "missing":
+        vectors_of(report).write_bytes(content[:-90] if damage == "cut" else b"")
+    mended = opened(known_map, network).pooled([0, 1, 2])
+    assert all(torch.equal(mended[number], healthy[number]) for number in range(3))
+    assert vectors_of(built(known_map, network)).read_bytes()[:4] == b"PK\x03\x04"
+    assert network.encoded == 3
+
+
+def test_the_vector_of_a_replaced_photo_is_made_again(
+    known_map: LocalizationMap, network: PatchNetwork
+) -> None:
+    built(known_map, network)
+    old = opened(known_map, network).pooled([0, 1])
+    shot("a.png", 1.5).save(known_map.source)
+    new = opened(known_map, network).pooled([0, 1])
+    assert not torch.equal(new[0], old[0])
+    assert torch.equal(new[1], old[1])
+    assert network.encoded == 4
+
+
+def test_photos_that_cannot_be_read_have_no_vector(known_map: LocalizationMap, network: PatchNetwork) -> None:
+    known_map.images[1].path.write_text("no photo")
+    built(known_map, network)
+    assert list(opened(known_map, network).pooled([0, 1, 2])) == [0, 2]
+
+
+def test_a_large_map_is_searched_by_its_vectors(
+    known_map: LocalizationMap, network: PatchNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With an index, features are read of the shortlist alone."""
+    monkeypatch.setattr("mast3r_visloc.localizing.retrieval.SHORTLIST", 1)
+    built(known_map, network)
+    read: list[int] = []
+    original = MapIndex.get
+    monkeypatch.setattr(
+        MapIndex, "get", lambda index, numbers: read.extend(numbers) or original(index, numbers)
+    )
+    with Localizer(known_map, network, retrieval="encoder", size=SIZE) as localizer:  # type: ignore[arg-type]
+        pose = localizer.localize(known_map.images[1].path)
+    assert list(pose.candidates) == ["b.png"]
+    assert set(read) == {1}

@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from jaxtyping import Float
+from torch import Tensor
+
 from mast3r_model import ImageError, NetworkIdentity, OutputError, atomic_write, network_identity
 from mast3r_visloc.maps import LocalizationMap, MapImage
 
 from .feature_files import MapFeatures, read_features, rounded, write_features
 from .photos import read_photo
+from .retrieval_vectors import pooled_tokens, read_vectors, write_vectors
 
 if TYPE_CHECKING:
     from mast3r_model import AsymmetricCroCo3DStereo
@@ -25,6 +29,8 @@ log = logging.getLogger("mast3r.visloc")
 INDEX_FOLDER = ".mast3r"
 MANIFEST = "index.json"
 FORMAT = "mast3r localisation index 1"
+
+_READ_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,7 @@ class MapIndex:
         self._temporary = tempfile.TemporaryDirectory(prefix="mast3r-index-") if folder is None else None
         self.folder = Path(self._temporary.name if self._temporary is not None else folder or "")
         self._unreadable: set[int] = set()
+        self._vectors: dict[str, Tensor] | None = None
 
     @classmethod
     def of(
@@ -110,6 +117,10 @@ class MapIndex:
         used = {self._path(image) for image in self.map.images}
         for stale in set(self.folder.glob("*.safetensors")) - used:
             stale.unlink(missing_ok=True)
+        vectors = self.pooled(range(len(self.map.images)))
+        size = write_vectors(
+            self.folder, {self._path(self.map.images[number]).name: each for number, each in vectors.items()}
+        )
         self._write_manifest()
         there = [path for path in used if path.is_file()]
         return IndexReport(
@@ -117,7 +128,7 @@ class MapIndex:
             len(there),
             len(there) - before,
             skipped,
-            sum(path.stat().st_size for path in there),
+            size + sum(path.stat().st_size for path in there),
         )
 
     def get(self, numbers: Sequence[int]) -> dict[int, MapFeatures]:
@@ -138,6 +149,22 @@ class MapIndex:
             if features is not None:
                 found[number] = features
         return found
+
+    def pooled(self, numbers: Sequence[int]) -> dict[int, Float[Tensor, " channels"]]:
+        """One vector of each image, to find those that look alike: from the index's file where it has them,
+        without reading features. Images that cannot be read are left out.
+
+        Args:
+            numbers: of images of the map.
+        """
+        if self._vectors is None:
+            self._vectors = read_vectors(self.folder)
+        names = {number: self._path(self.map.images[number]).name for number in numbers}
+        missing = [number for number, name in names.items() if name not in self._vectors]
+        for start in range(0, len(missing), _READ_AT_ONCE):
+            for number, features in self.get(missing[start : start + _READ_AT_ONCE]).items():
+                self._vectors[names[number]] = pooled_tokens(features.encoded)
+        return {number: self._vectors[name] for number, name in names.items() if name in self._vectors}
 
     def close(self) -> None:
         """Delete a temporary folder."""

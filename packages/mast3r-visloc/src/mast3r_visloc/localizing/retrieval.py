@@ -15,6 +15,7 @@ from mast3r_model import EncodedImage, InputError
 from mast3r_visloc.datasets import Candidate, Query
 
 from .index import MapIndex
+from .retrieval_vectors import pooled_tokens
 
 SHORTLIST = 200
 """Of larger maps, so many images by one pooled vector each are looked at more closely."""
@@ -23,7 +24,6 @@ NEAR_ANGLE = 60.0
 """Degrees between directions of view beyond which a map image is no candidate for a known place."""
 
 _AT_ONCE = 32
-_GEM_POWER = 3.0
 
 
 class CandidateFinder(Protocol):
@@ -115,8 +115,8 @@ class NearImages:
 class AlikeImages:
     """The images that look most like the query.
 
-    Of large maps a shortlist is made by one vector per image, the generalised mean of the encoder's tokens
-    (power 3, unit length), and only the shortlist is compared by the retriever.
+    Of large maps a shortlist is made by one vector per image, the generalised mean of the encoder's tokens,
+    which an index keeps, and only the shortlist is compared by the retriever.
 
     Args:
         retriever: compares images.
@@ -138,12 +138,16 @@ class AlikeImages:
         self._described: dict[int, object] = {}
         keep = len(index.map) <= SHORTLIST
         for start in range(0, len(index.map), _AT_ONCE):
-            features = index.get(range(start, min(start + _AT_ONCE, len(index.map))))
-            images = [found.encoded for found in features.values()]
-            pooled += [pooled_tokens(image) for image in images]
-            self._numbers += list(features)
+            numbers = range(start, min(start + _AT_ONCE, len(index.map)))
             if keep:
+                features = index.get(numbers)
+                images = [found.encoded for found in features.values()]
                 self._described |= dict(zip(features, retriever.describe(images), strict=True))
+                self._numbers += list(features)
+            else:
+                vectors = index.pooled(numbers)
+                pooled += vectors.values()
+                self._numbers += list(vectors)
             if progress is not None:
                 progress(min(_AT_ONCE, len(index.map) - start))
         self._pooled = torch.stack(pooled) if pooled else torch.zeros(0, 0)
@@ -168,12 +172,6 @@ class AlikeImages:
             return self._numbers
         alike = self._pooled @ pooled_tokens(encoded)
         return [self._numbers[row] for row in alike.topk(SHORTLIST).indices.tolist()]
-
-
-def pooled_tokens(encoded: EncodedImage) -> Float[torch.Tensor, " channels"]:
-    """The generalised mean of an image's tokens, of unit length, on the CPU."""
-    powers = encoded.tokens.float().clamp_min(1e-6).pow(_GEM_POWER).mean(dim=0)
-    return torch.nn.functional.normalize(powers.pow(1 / _GEM_POWER), dim=0).cpu()
 
 
 def candidate_finder(
