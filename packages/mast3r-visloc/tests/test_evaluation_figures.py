@@ -15,6 +15,7 @@ from mast3r_model import ConfigError, InputError
 from mast3r_visloc.evaluation import (
     DEFAULT_THRESHOLDS,
     FAILED,
+    HLOC_THRESHOLDS,
     PoseError,
     parse_thresholds,
     pose_error,
@@ -119,6 +120,8 @@ def test_queries_without_truth_are_left_out_and_counted():
 
 def test_thresholds_of_the_command_line():
     assert parse_thresholds("0.25,2 0.5,5  5,10") == ((0.25, 2), (0.5, 5), (5, 10))
+    assert parse_thresholds("hloc") == HLOC_THRESHOLDS
+    assert parse_thresholds("hloc")[:2] == ((0.01, 1.0), (0.02, 2.0))
     for text in ("", "0.25", "a,b", "1,2,3", "0,2", "-1,2", "nan,2"):
         with pytest.raises(ConfigError):
             parse_thresholds(text)

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pycolmap
@@ -81,6 +82,26 @@ def test_a_run_writes_its_files(tmp_path):
     assert list(poses) == ["q/0", "q/1", "q/3", "q/4"]
     np.testing.assert_allclose(poses["q/1"], np.array(run.records[1].cam2world), atol=1e-12)
     assert (run.folder / "report.html").stat().st_size > 1000
+
+
+def test_points_that_several_map_images_show_are_told(tmp_path):
+    """Spec 50, trap 7: they stay several correspondences, and the report says of how many points."""
+    pose = made_pose("a", random_pose(0), count=40)
+    matches = pose.correspondences
+    inliers = np.flatnonzero(matches.inlier)
+    matches.xyz[inliers[:6]] = matches.xyz[inliers[6:12]]
+    with RunWriter(tmp_path, OPTIONS, files=PLAIN) as run:
+        run.add(made_query("a", tmp_path), pose)
+        run.add(made_query("b", tmp_path), replace(made_pose("b", None), correspondences=made_matches(0)))
+    counts = [(record.num_inliers, record.num_points) for record in run.records]
+    assert counts == [(len(inliers), len(inliers) - 6), (3, 0)]
+    assert read_run(tmp_path).records == tuple(run.records)
+    report = json.loads((tmp_path / "report.json").read_text("utf-8"))
+    del report["queries"][0]["num_points"]
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    assert read_run(tmp_path).records[0].num_points is None
+    assert export_run(read_run(tmp_path), tmp_path / "run.csv", "csv") == 2
+    assert [row["num_points"] for row in csv.DictReader((tmp_path / "run.csv").open())] == ["", "0"]
 
 
 def test_matches_are_read_as_they_were(tmp_path):

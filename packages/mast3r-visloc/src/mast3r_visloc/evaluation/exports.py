@@ -20,7 +20,7 @@ from .run import named_poses
 
 CSV_COLUMNS = (
     "name", "status", "reason", "method", "qw", "qx", "qy", "qz", "tx", "ty", "tz", "x", "y", "z",
-    "num_inliers", "num_matches", "num_candidates", "best_image", "seconds", "position_error_m",
+    "num_inliers", "num_points", "num_matches", "num_candidates", "best_image", "seconds", "position_error_m",
     "rotation_error_deg",
 )  # fmt: skip
 """qw to tz are world to camera; x y z is the camera's place in the world; what is unknown is empty."""
@@ -83,7 +83,8 @@ def _csv(run: Run, output: Path, name_style: NameStyle | None, on_failure: OnFai
                 pose = [*map(repr, pose_numbers(matrix)), *map(repr, matrix[:3, 3].tolist())]
             errors = [record.error.position, record.error.rotation] if record.error else ["", ""]
             state = [record.status, record.reason or "", record.method or ""]
-            counts = [record.num_inliers, record.num_matches, len(record.candidates)]
+            points = "" if record.num_points is None else record.num_points
+            counts = [record.num_inliers, points, record.num_matches, len(record.candidates)]
             last = [record.best_image or "", f"{record.seconds:.3f}", *errors]
             table.writerow([name, *state, *pose, *counts, *last])
     return len(run.records)

@@ -42,6 +42,8 @@ class QueryRecord:
         timings: seconds by stage.
         error: distance from the truth; infinite for a failure, None without a truth.
         nearest: 4x4 cam2world of the first candidate; None if unknown.
+        num_points: different 3D points of the inliers: one that several map images show counts once here, and
+            once for each of them in `num_inliers` (spec 50, trap 7); None in reports that did not count them.
     """
 
     index: int
@@ -61,6 +63,7 @@ class QueryRecord:
     timings: Mapping[str, float] = field(default_factory=dict)
     error: PoseError | None = None
     nearest: Matrix | None = None
+    num_points: int | None = None
 
     @property
     def success(self) -> bool:
@@ -107,6 +110,7 @@ class QueryRecord:
             {name: float(seconds) for name, seconds in pose.timings.items()},
             error,
             _rows(nearest),
+            len(np.unique(pose.correspondences.xyz[pose.correspondences.inlier], axis=0)),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -127,6 +131,7 @@ class QueryRecord:
                 "source": self.camera_source,
             },
             "num_inliers": self.num_inliers,
+            "num_points": self.num_points,
             "num_matches": self.num_matches,
             "candidates": self.candidates,
             "best_image": self.best_image,
@@ -169,6 +174,7 @@ class QueryRecord:
                 {str(name): float(seconds) for name, seconds in row["timings"].items()},
                 _error(row["error"]),
                 _rows(row["nearest_cam2world"]),
+                None if (points := row.get("num_points")) is None else int(points),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"a query of the report cannot be read: {error!r}") from error

@@ -19,12 +19,14 @@ HLOC_THRESHOLDS: Thresholds = ((0.01, 1), (0.02, 2), (0.03, 3), (0.05, 5), (0.25
 
 
 def parse_thresholds(text: str) -> tuple[tuple[float, float], ...]:
-    """Thresholds as the command line gives them, ``"0.25,2 0.5,5 5,10"``.
+    """Thresholds as the command line gives them, ``"0.25,2 0.5,5 5,10"``, or ``hloc`` for hloc's.
 
     Raises:
         ConfigError: another form, or a number that is not positive.
     """
-    hint = 'give metres and degrees, such as "0.25,2 0.5,5 5,10"'
+    if text.strip() == "hloc":
+        return checked_thresholds(HLOC_THRESHOLDS)
+    hint = 'give metres and degrees, such as "0.25,2 0.5,5 5,10", or hloc'
     pairs = []
     for word in text.split():
         fields = word.split(",")

@@ -34,11 +34,11 @@ def query_table(records: Sequence[QueryRecord], pictured: set[int]) -> str:
         chosen = sorted(shown, key=lambda record: record.success)[:MAX_ROWS]
         shown = sorted(chosen, key=lambda record: record.index)
     evaluated = any(record.error is not None for record in shown)
-    heads = ["#no.", "photo", "result", "#inliers", "#matches", "#share", "best photo of the map"]
+    heads = ["#no.", "photo", "result", "#inliers", "#points", "#matches", "#share", "best photo of the map"]
     heads += ["#m off", "#° off"] if evaluated else []
     heads += ["#seconds", "camera", "remarks"]
     rows = [_cells(record, record.index in pictured, evaluated) for record in shown]
-    words = "A click on a head sorts."
+    words = "A click on a head sorts. A 3D point that several photos of the map show is several inliers."
     if len(shown) < len(records):
         words += f" {len(records) - len(shown):,} localised photos more are in report.json."
     search = '<input type="search" placeholder="filter, such as: failed" aria-label="filter" hidden>'
@@ -59,6 +59,7 @@ def _cells(record: QueryRecord, pictured: bool, evaluated: bool) -> list[str]:
         name(record.name),
         result,
         f"{record.num_inliers:,}",
+        "" if record.num_points is None else f"{record.num_points:,}",
         f"{record.num_matches:,}",
         f"{100 * share:.0f} %" if record.num_matches else "",
         name(record.best_image) if record.best_image is not None else "",
