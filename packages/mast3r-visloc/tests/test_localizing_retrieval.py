@@ -78,6 +78,13 @@ def test_near_means_looking_the_same_way_too(index: MapIndex) -> None:
     }
 
 
+def test_near_a_place_looks_anywhere(index: MapIndex) -> None:
+    """GPS says where, not whereto."""
+    place = shot("prior", 0.2, yaw=180).pose[:3, 3]
+    assert names(index, "near", priors={"q": place}) == ["3.png", "4.png", "2.png"]
+    assert names(index, "near", priors={"q": place}, topk=20, radius=1.1) == ["3.png", "4.png"]
+
+
 def test_near_leaves_out_images_without_a_pose(index: MapIndex) -> None:
     object.__setattr__(index.map.images[3], "cam2world", None)
     assert names(index, "near", priors={"q": np.eye(4)}) == ["2.png", "4.png", "1.png"]

@@ -250,7 +250,7 @@ def test_a_list_may_not_name_photos_elsewhere(visloc: Visloc, wall: Path) -> Non
 @pytest.mark.parametrize(
     ("flags", "parts", "hint"),
     [
-        (["--retrieval", "near"], ["needs rough poses"], "give --prior FILE"),
+        (["--retrieval", "near"], ["needs rough poses", "1 of 1 have no GPS", FIRST], "give --prior FILE"),
         (["--retrieval", "near", "--prior", "absent.txt"], ["absent.txt"], None),
         (["--retrieval", "near", "--prior", "prior.txt"], ["no rough pose of 1 of 1 photos", FIRST], None),
         (["--prior", "prior.txt"], ["--prior is for --retrieval near"], None),

@@ -46,8 +46,9 @@ _QUERIES: list[Callable[..., Any]] = [
            help="Cameras of photos, 'name MODEL width height params...' a line; without photos, these are "
            "localised."),
     option("--prior", type=FILE, metavar="FILE", section="Input",
-           help="Rough poses, 'name qw qx qy qz tx ty tz' a line, for --retrieval near."),
-    option("--radius", type=POSITIVE, metavar="M", section="Input", help="Of --retrieval near."),
+           help="Rough poses, 'name qw qx qy qz tx ty tz' a line, for --retrieval near; else EXIF's GPS."),
+    option("--radius", type=POSITIVE, metavar="M", section="Input",
+           help="Of --retrieval near: how far away, in the map's unit; any distance if not said."),
     option("--truth", type=FILE, metavar="PATH", section="Input",
            help="True poses (COLMAP model, kapture folder, file of poses): errors are reported."),
     option("--retrieval", default="auto", metavar="NAME|PATH", section="Matching",

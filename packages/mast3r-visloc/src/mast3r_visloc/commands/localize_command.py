@@ -73,7 +73,7 @@ def run_localize(context: CommandContext, request: LocalizeRequest, model_option
         queries = find_queries(request, localization_map)
         retrieval = choose_retrieval(
             request.retrieval,
-            [query.name for query in queries],
+            {query.name: query.path for query in queries},
             localization_map,
             prior=request.prior,
             radius=request.radius,
@@ -81,6 +81,8 @@ def run_localize(context: CommandContext, request: LocalizeRequest, model_option
     context.note(
         f"map: {localization_map.kind}, {len(localization_map):,} photos; {len(queries):,} to localise"
     )
+    if retrieval.note is not None:
+        context.note(retrieval.note)
     model = model_options.load(context)
     with (
         context.progress("map photos", len(localization_map)) as advance,

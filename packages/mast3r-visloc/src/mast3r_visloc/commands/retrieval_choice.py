@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Float
-
 from mast3r_model import ConfigError, InputError, nearest_names, registry
 from mast3r_visloc.datasets import Candidate
 from mast3r_visloc.evaluation import read_poses
 from mast3r_visloc.evaluation.names import match_names
 from mast3r_visloc.formats import read_pairs
+from mast3r_visloc.localizing.geo_registration import geo_register
+from mast3r_visloc.localizing.retrieval import Prior
 from mast3r_visloc.maps import LocalizationMap
+from mast3r_visloc.maps.gps import photo_position
 
 log = logging.getLogger("mast3r.visloc")
 
@@ -32,12 +32,14 @@ class RetrievalChoice:
     Attributes:
         name: as `LocalizationOptions.retrieval` takes it.
         pairs: map images by the name of the query, for ``pairs``.
-        priors: rough 4x4 cam2world by the name of the query, for ``near``.
+        priors: for ``near``, by the name of the query: rough 4x4 cam2world, or the camera's centre.
+        note: for the user.
     """
 
     name: str
     pairs: Mapping[str, Sequence[Candidate]] | None = None
-    priors: Mapping[str, Float[np.ndarray, "4 4"]] | None = None
+    priors: Mapping[str, Prior] | None = None
+    note: str | None = None
 
 
 def check_retriever(name: str, *more: str) -> None:
@@ -62,7 +64,7 @@ def check_retriever(name: str, *more: str) -> None:
 
 def choose_retrieval(
     text: str,
-    names: Sequence[str],
+    photos: Mapping[str, Path],
     localization_map: LocalizationMap,
     *,
     prior: Path | None,
@@ -72,9 +74,9 @@ def choose_retrieval(
 
     Args:
         text: of ``--retrieval``.
-        names: of the queries.
+        photos: the queries by their names.
         localization_map: whose images are chosen from.
-        prior: file of rough poses, for ``near``.
+        prior: file of rough poses, for ``near``; None: by the GPS of photos and map.
         radius: of ``near``.
 
     Raises:
@@ -86,16 +88,41 @@ def choose_retrieval(
         raise ConfigError(f"{given} is for --retrieval near, got --retrieval {text}", "add --retrieval near")
     if text == "near":
         if prior is None:
-            raise InputError("--retrieval near needs rough poses of the photos", "give --prior FILE")
+            return _by_gps(photos, localization_map)
         poses = read_poses(prior)
-        found = _of_queries(names, poses, f"{prior} has no rough pose")
+        found = _of_queries(list(photos), poses, f"{prior} has no rough pose")
         return RetrievalChoice("near", priors={name: poses[known] for name, known in found.items()})
+    names = list(photos)
     if text.startswith(LISTED):
         return RetrievalChoice(
             "pairs", _listed_pairs(Path(text.removeprefix(LISTED)), names, localization_map)
         )
     check_retriever(text, "near", f"{LISTED}PAIRS")
     return RetrievalChoice(text)
+
+
+def _by_gps(photos: Mapping[str, Path], localization_map: LocalizationMap) -> RetrievalChoice:
+    """Where photos were taken, by their EXIF.
+
+    Raises:
+        InputError: photos without GPS, or a map that is not geo-registered.
+    """
+    positions = {name: photo_position(path) for name, path in photos.items()}
+    without = [name for name, position in positions.items() if position is None]
+    if without:
+        raise InputError(
+            f"--retrieval near needs rough poses of the photos: {len(without)} of {len(photos)} have no GPS "
+            f"position in EXIF: {', '.join(without[:_NAMED])}",
+            "give --prior FILE",
+        )
+    registered = geo_register(localization_map)
+    known = {name: position for name, position in positions.items() if position is not None}
+    return RetrievalChoice(
+        "near",
+        priors={name: registered.centre(position) for name, position in known.items()},
+        note=f"map: geo-registered by the GPS of {registered.photos} of its photos, which is off by "
+        f"{registered.gap:.3g} of its unit",
+    )
 
 
 def _listed_pairs(

@@ -8,9 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
-from jaxtyping import Float
-
 from mast3r_model import ImageError, InputError
 from mast3r_visloc.cameras import LISTED, Camera, QueryCamera, query_camera
 from mast3r_visloc.datasets import Candidate, Query
@@ -22,7 +19,7 @@ from .options import LocalizationOptions, localization_options
 from .outcome import Stopwatch, as_pose, check_map
 from .photos import FileTransform, NetworkPhoto, read_photo
 from .query_matching import QueryMatcher
-from .retrieval import CandidateFinder, candidate_finder
+from .retrieval import CandidateFinder, Prior, candidate_finder
 from .search import search
 from .threads import in_threads
 
@@ -50,7 +47,7 @@ class Localizer:
         camera: of all photos for which no other is given, in the pixels of their files; None for what EXIF
             says, or a focal length that is found with the pose.
         pairs: map images to try by the query's name, for ``retrieval="pairs"``.
-        priors: rough 4x4 cam2world by the query's name, for ``retrieval="near"``.
+        priors: for ``retrieval="near"``, by the query's name: rough 4x4 cam2world, or (3,) camera centres.
         radius: of ``near``, in the map's unit.
         progress: called with the number of map images just looked at, while retrieval is prepared.
         **keywords: fields of `LocalizationOptions` that differ from `options`.
@@ -69,7 +66,7 @@ class Localizer:
         *,
         camera: Camera | None = None,
         pairs: Mapping[str, Sequence[Candidate]] | None = None,
-        priors: Mapping[str, Float[np.ndarray, "4 4"]] | None = None,
+        priors: Mapping[str, Prior] | None = None,
         radius: float | None = None,
         progress: Callable[[int], None] | None = None,
         **keywords: object,

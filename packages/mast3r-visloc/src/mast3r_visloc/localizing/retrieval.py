@@ -23,6 +23,9 @@ SHORTLIST = 200
 NEAR_ANGLE = 60.0
 """Degrees between directions of view beyond which a map image is no candidate for a known place."""
 
+Prior = Float[np.ndarray, "4 4"] | Float[np.ndarray, " 3"]
+"""What is known beforehand of a query: a rough cam2world, or the camera's centre alone."""
+
 _AT_ONCE = 32
 
 
@@ -78,10 +81,10 @@ class ListedImages:
 
 
 class NearImages:
-    """Images taken near a pose that is roughly known.
+    """Images taken near a pose, or a place, that is roughly known.
 
     Args:
-        priors: 4x4 cam2world by the name of the query.
+        priors: by the name of the query: 4x4 cam2world, or (3,) the camera's centre where no more is known.
         index: of the map; images without a pose are left out.
         topk: at most so many.
         radius: in the map's unit; None for any distance.
@@ -89,7 +92,7 @@ class NearImages:
 
     def __init__(
         self,
-        priors: Mapping[str, Float[np.ndarray, "4 4"]],
+        priors: Mapping[str, Prior],
         index: MapIndex,
         topk: int,
         radius: float | None = None,
@@ -103,9 +106,12 @@ class NearImages:
         prior = self._priors.get(query.name)
         if prior is None:
             raise InputError(f"no rough pose of {query.name!r} is known", "give one line for each query")
-        distance = np.linalg.norm(self._poses[:, :3, 3] - prior[:3, 3], axis=1)
-        along = np.clip(self._poses[:, :3, 2] @ prior[:3, 2], -1, 1)
-        near = np.degrees(np.arccos(along)) < NEAR_ANGLE
+        centre = prior if prior.ndim == 1 else prior[:3, 3]
+        distance = np.linalg.norm(self._poses[:, :3, 3] - centre, axis=1)
+        near = np.ones(len(distance), dtype=bool)
+        if prior.ndim == 2:
+            along = np.clip(self._poses[:, :3, 2] @ prior[:3, 2], -1, 1)
+            near = np.degrees(np.arccos(along)) < NEAR_ANGLE
         if self._radius is not None:
             near &= distance <= self._radius
         order = [row for row in np.argsort(distance, kind="stable") if near[row]][: self._topk]
@@ -180,7 +186,7 @@ def candidate_finder(
     *,
     topk: int,
     pairs: Mapping[str, Sequence[Candidate]] | None = None,
-    priors: Mapping[str, Float[np.ndarray, "4 4"]] | None = None,
+    priors: Mapping[str, Prior] | None = None,
     radius: float | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> CandidateFinder:
@@ -192,7 +198,7 @@ def candidate_finder(
         index: of the map.
         topk: at most so many candidates, but for ``all``.
         pairs: candidates by the query's name, for ``pairs``.
-        priors: rough poses by the query's name, for ``near``.
+        priors: rough poses or places by the query's name, for ``near``.
         radius: for ``near``.
         progress: called with the number of map images just described.
 
