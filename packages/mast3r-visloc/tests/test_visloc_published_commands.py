@@ -39,6 +39,22 @@ WORDS = {
     "--viz_matches 10": {},
 }
 
+OURS_AND_UPSTREAMS = [
+    ("--solver cv2", "--pnp_mode cv2"),
+    ("--threshold 7.5px", "--reprojection_error 7.5"),
+    ("--threshold 0.9%", "--reprojection_error_diag_ratio 0.009"),
+    ("--fine", "--coarse_to_fine"),
+    ("--homography", "--c2f_crop_with_homography"),
+    ("--min-confidence 1.5", "--confidence_threshold 1.5"),
+    ("--pixel-tolerance 3", "--pixel_tol 3"),
+    ("--max-image-size 640", "--max_image_size 640"),
+    ("--batch-size 4", "--max_batch_size 4"),
+    ("--max-points 500", "--pnp_max_points 500"),
+    ("-o /out", "--output_dir /out"),
+    ("--label mine", "--output_label mine"),
+]
+"""Spec 60 F5."""
+
 QUICK = ("aachen_all_dust3r", "cambridge_KingsCollege", "cambridge_KingsCollege_fine", "7scenes_chess_dust3r")
 QUICK_OURS = ("aachen_night", "cambridge_KingsCollege_fine", "7scenes_chess")
 
@@ -85,6 +101,27 @@ def test_every_flag_of_upstreams(understood: Any, flags: str) -> None:
     assert request.matching.reference(model, "descriptors") == ReferenceOptions(**WORDS[flags])
 
 
+@pytest.mark.parametrize(("ours", "upstreams"), OURS_AND_UPSTREAMS)
+def test_our_words_mean_upstreams(understood: Any, ours: str, upstreams: str) -> None:
+    """Both spellings of spec 60 F5, with --parity and without."""
+    start = ["--dataset", SEVEN_SCENES.format("chess"), "--fine"]
+    for parity in (["--parity"], []):
+        meanings = []
+        for words in (ours, upstreams):
+            request, model = understood([*start, *words.split(), *parity])
+            matching = request.matching
+            meanings.append(
+                (
+                    matching.reference(model, "descriptors")
+                    if parity
+                    else matching.options(model, retrieval="pairs"),
+                    (request.label, matching.upstream_threshold()),
+                    str(request.output),
+                )
+            )
+        assert meanings[0] == meanings[1]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -92,6 +129,7 @@ def test_every_flag_of_upstreams(understood: Any, flags: str) -> None:
         ("--reprojection_error 5 --reprojection_error_diag_ratio 0.008", 1, "both give the threshold"),
         ("--pixel_tol 0", 2, "0"),
         ("--pnp_mode ransac", 1, "ransac"),
+        ("--parity --pnp_mode ransac", 1, "ransac"),
         ("--parity --cluster", 1, "--cluster means nothing with --parity"),
         ("--parity --retrieval encoder", 1, "leave out --retrieval"),
         ("--parity --min-inliers 12", 1, "--min-inliers means nothing with --parity"),

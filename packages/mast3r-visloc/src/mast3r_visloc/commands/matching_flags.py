@@ -108,9 +108,10 @@ class MatchingFlags:
             seed=model.seed,
         )
 
-    def _threshold(self) -> str | float:
+    def _threshold(self) -> str:
+        """One spelling for one meaning: a run goes on with either."""
         if self.reprojection_error is not None:
-            return self.reprojection_error
+            return f"{self.reprojection_error:.12g}px"
         if self.reprojection_error_diag_ratio is not None:
             return f"{100 * self.reprojection_error_diag_ratio:.12g}%"
         return self.threshold or "0.8%"
@@ -168,4 +169,7 @@ class MatchingFlags:
         if self.threshold is None:
             return UPSTREAM_PIXELS, default
         value, unit = parse_threshold(self.threshold)
-        return (UPSTREAM_PIXELS, value / 100) if unit == "%" else (value, None)
+        if unit != "%":
+            return value, None
+        # 0.9 / 100 is 0.009000000000000001, which would also stand in the name of the result files.
+        return UPSTREAM_PIXELS, float(f"{value / 100:.12g}")
