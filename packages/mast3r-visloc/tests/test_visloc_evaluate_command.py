@@ -65,6 +65,21 @@ def test_evaluate_for_programs(visloc: Visloc, wall: Path) -> None:
     assert [[query["position"] for query in queries] for queries in shards] == [[0, 2], [1]]
 
 
+def test_evaluate_done_in_part(visloc: Visloc, wall: Path) -> None:
+    """A photo that shows nothing, and one that is none (spec 60 F2: exit code 3)."""
+    shutil.copytree(wall, "wall")
+    first, second = (Path("wall/rgbd") / f"{shot.name[:-4]}.color.png" for shot in QUERIES[:2])
+    Image.new("RGB", (128, 96), (120, 120, 255)).save(first)
+    second.write_bytes(b"no photo")
+    ran = visloc("evaluate", expression(Path("wall")), *SMALL, "-o", "out")
+    assert ran.code == 3, ran.err
+    assert f"skipped: {second.name}: " in ran.err
+    assert "1 of 2 queries were not localised" in ran.err
+    assert list(read_poses(Path("out/poses.txt"))) == [f"{QUERIES[2].name[:-4]}.color.png"]
+    assert "median_pos_error=inf" in ran.out
+    assert "50.0 %" in ran.out
+
+
 def test_evaluate_goes_on_and_takes_an_expression_longer_than_a_files_name(
     visloc: Visloc, wall: Path, colour_network: ColourNetwork
 ) -> None:
