@@ -98,6 +98,8 @@ _POSE: list[Callable[..., Any]] = [
            section="Pose", help="auto: given cameras are kept, EXIF's are refined, unknown ones estimated."),
     option("--align", is_flag=True, section="Pose", rare=True,
            help="Where PnP fails, place the network's own points on the map's."),
+    option("--densify", is_flag=True, section="Pose", rare=True,
+           help="Photos of the map without 3D get the network's own points, in the map's unit."),
     option("--max-batch-size", type=COUNT, hidden=True, help="Upstream's --batch-size of --fine."),
 ]  # fmt: skip
 _OUTPUT: list[Callable[..., Any]] = [
@@ -141,6 +143,8 @@ def localize(context: CommandContext, *, model: ModelOptions, **flags: Any) -> N
     *_MAP,
     option("--size", "--image-size", type=click.IntRange(min=32), metavar="N", section="Matching",
            show_default="what the network was made for", help="Long side of the network's input."),
+    option("--densify", is_flag=True, section="Matching", rare=True,
+           help="Predict points of photos without 3D too, for localize --densify."),
     model_options,
 ])  # fmt: skip
 def index(context: CommandContext, *, model: ModelOptions, **flags: Any) -> None:
@@ -174,7 +178,7 @@ def index(context: CommandContext, *, model: ModelOptions, **flags: Any) -> None
            help="Of --retrieval: photos of the map to try for each query, at most."),
     *_MATCHING, *_POSE,
     option("--thresholds", metavar="LIST", section="Output", show_default="the dataset's",
-           help='Of the recalls, "0.25,2 0.5,5 5,10" (metres, degrees).'),
+           help='Of the recalls, "0.25,2 0.5,5 5,10" (metres, degrees), or hloc for those that it prints.'),
     option("--label", "--output-label", default="", metavar="TEXT", section="Output",
            help="Prefix of upstream's result files."),
     option("--on-failure", type=click.Choice(ON_FAILURE), section="Output",
