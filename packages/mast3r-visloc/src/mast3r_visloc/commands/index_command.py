@@ -17,6 +17,7 @@ class IndexRequest:
     map: Path
     images: Path | None
     size: int | None
+    densify: bool
 
 
 def run_index(context: CommandContext, request: IndexRequest, model_options: ModelOptions) -> None:
@@ -26,7 +27,7 @@ def run_index(context: CommandContext, request: IndexRequest, model_options: Mod
         Mast3rError: as documented for the command's exit codes.
     """
     with context.timed("read"):
-        localization_map = read_map(request.map, images=request.images)
+        localization_map = read_map(request.map, images=request.images, need_points=not request.densify)
     model = model_options.load(context)
     with context.timed("encode"), context.progress("encoding", len(localization_map)) as advance:
         report = build_index(
@@ -34,6 +35,7 @@ def run_index(context: CommandContext, request: IndexRequest, model_options: Mod
             model,
             size=request.size,
             batch_size=model_options.batch_size or 8,
+            densify=request.densify,
             progress=advance,
         )
     for name in report.skipped:
@@ -43,12 +45,15 @@ def run_index(context: CommandContext, request: IndexRequest, model_options: Mod
         f"{report.images:,} photos in the index ({report.encoded:,} encoded now, {kept:,} were there), "
         f"{report.bytes / 2**20:.1f} MiB"
     )
+    if request.densify:
+        context.say(f"{report.densified:,} photos without 3D have the network's points")
     context.result(
         folder=report.folder,
         images=report.images,
         encoded=report.encoded,
         skipped=list(report.skipped),
         bytes=report.bytes,
+        densified=report.densified,
     )
     context.note(f"written: {report.folder}")
     context.note(f"next: mast3r visloc localize {request.map} PHOTO")

@@ -69,7 +69,10 @@ def run_localize(context: CommandContext, request: LocalizeRequest, model_option
     """
     request.matching.check()
     with context.timed("read"):
-        localization_map = read_map(request.map, images=request.images)
+        matching = request.matching
+        localization_map = read_map(
+            request.map, images=request.images, need_points=not (matching.align or matching.densify)
+        )
         queries = find_queries(request, localization_map)
         retrieval = choose_retrieval(
             request.retrieval,

@@ -15,8 +15,8 @@ UPSTREAM_PIXELS = 5.0
 """Upstream's threshold where none is given."""
 
 NOT_UPSTREAMS = (
-    "exhaustive", "cluster", "align", "focal", "size", "map_stride", "points_per_image", "min_inliers",
-    "max_chance",
+    "exhaustive", "cluster", "align", "densify", "focal", "size", "map_stride", "points_per_image",
+    "min_inliers", "max_chance",
 )  # fmt: skip
 """Flags that upstream's way has nothing like: to ignore them would be to pretend."""
 NOT_OF_POINTS3D = ("pixel_tolerance", "fine", "max_image_size", "homography", "max_batch_size")
@@ -50,6 +50,7 @@ class MatchingFlags:
     max_points: int
     focal: Literal["auto", "known", "refine", "estimate"]
     align: bool
+    densify: bool
     max_batch_size: int | None
     given: frozenset[str] = frozenset()
 
@@ -103,6 +104,7 @@ class MatchingFlags:
             max_points=self.max_points,
             focal=self.focal,
             align=self.align,
+            densify=self.densify,
             size=self.size,
             batch_size=8 if batch_size is None else batch_size,
             seed=model.seed,

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from mast3r_model import lazy_names
 
 if TYPE_CHECKING:
+    from .building import build_index as build_index
     from .index import IndexReport as IndexReport
     from .index import MapIndex as MapIndex
-    from .index import build_index as build_index
     from .localizer import Localizer as Localizer
     from .options import LocalizationOptions as LocalizationOptions
 
@@ -18,7 +18,7 @@ _MODULE_OF = {
     "LocalizationOptions": "options",
     "Localizer": "localizer",
     "MapIndex": "index",
-    "build_index": "index",
+    "build_index": "building",
 }
 
 __all__ = sorted(_MODULE_OF)

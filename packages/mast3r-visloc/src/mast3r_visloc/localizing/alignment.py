@@ -21,15 +21,12 @@ from mast3r_visloc.poses import Correspondences
 from .known_cameras import agreeing_rays, align_cameras, relative_camera
 from .options import LocalizationOptions
 from .photos import FileTransform
-from .pointmaps import PlacedImage, PredictedPoints, QueryGeometry, predict_geometry
+from .pointmaps import POINTS_PER_IMAGE, PlacedImage, PredictedPoints, QueryGeometry, predict_geometry
 from .search import Solution
 from .similarity import Similarity, agreeing, find_similarity
 
 if TYPE_CHECKING:
     from mast3r_model import AsymmetricCroCo3DStereo
-
-POINTS_PER_IMAGE = 3000
-"""Of more, random ones are aligned."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +79,8 @@ def align(
 
 def _on_points(images: Sequence[PredictedPoints], options: LocalizationOptions) -> _Alignment | None:
     """Predicted points onto the map's."""
-    known = [_thinned(image, options.seed) for image in images if image.xyz is not None and len(image)]
+    with_points = [image for image in images if image.xyz is not None and len(image)]
+    known = [image.thinned(POINTS_PER_IMAGE, options.seed) for image in with_points]
     world = [image.xyz for image in known if image.xyz is not None]
     if not known:
         return None
@@ -101,7 +99,7 @@ def _on_points(images: Sequence[PredictedPoints], options: LocalizationOptions) 
 
 def _on_cameras(images: Sequence[PredictedPoints], options: LocalizationOptions) -> _Alignment | None:
     """Predicted cameras onto the map's."""
-    thinned = [_thinned(image, options.seed) for image in images if len(image)]
+    thinned = [image.thinned(POINTS_PER_IMAGE, options.seed) for image in images if len(image)]
     cameras = [found for image in thinned if (found := relative_camera(image, options)) is not None]
     similarity = align_cameras(cameras)
     if similarity is None:
@@ -111,19 +109,6 @@ def _on_cameras(images: Sequence[PredictedPoints], options: LocalizationOptions)
         [camera.predicted for camera in cameras],
         [similarity.apply(camera.predicted.own) for camera in cameras],
         [agreeing_rays(similarity, camera) for camera in cameras],
-    )
-
-
-def _thinned(image: PredictedPoints, seed: int) -> PredictedPoints:
-    if len(image) <= POINTS_PER_IMAGE:
-        return image
-    rows = np.sort(np.random.default_rng(seed).permutation(len(image))[:POINTS_PER_IMAGE])
-    return PredictedPoints(
-        image.placed,
-        image.map_xy[rows],
-        image.own[rows],
-        None if image.xyz is None else image.xyz[rows],
-        image.confidence[rows],
     )
 
 

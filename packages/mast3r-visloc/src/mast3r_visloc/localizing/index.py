@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 from jaxtyping import Float
 from torch import Tensor
 
-from mast3r_model import ImageError, NetworkIdentity, OutputError, atomic_write, network_identity
+from mast3r_model import ImageError, NetworkIdentity, atomic_write, network_identity
 from mast3r_visloc.maps import LocalizationMap, MapImage
 
 from .feature_files import MapFeatures, read_features, rounded, write_features
@@ -43,6 +43,7 @@ class IndexReport:
         encoded: of them, encoded by this call.
         skipped: names of images that cannot be read.
         bytes: that its files take.
+        densified: images without 3D that have points of the network now.
     """
 
     folder: Path
@@ -50,6 +51,7 @@ class IndexReport:
     encoded: int
     skipped: tuple[str, ...]
     bytes: int
+    densified: int = 0
 
 
 class MapIndex:
@@ -166,6 +168,14 @@ class MapIndex:
                 self._vectors[names[number]] = pooled_tokens(features.encoded)
         return {number: self._vectors[name] for number, name in names.items() if name in self._vectors}
 
+    def file_of(self, number: int) -> str:
+        """The name of an image's file of features: another one when the photo changes.
+
+        Args:
+            number: of the image.
+        """
+        return self._path(self.map.images[number]).name
+
     def close(self) -> None:
         """Delete a temporary folder."""
         if self._temporary is not None:
@@ -234,39 +244,3 @@ def index_folder(localization_map: LocalizationMap, network: NetworkIdentity, si
     source = localization_map.source
     folder = source if source.is_dir() else source.parent
     return folder / INDEX_FOLDER / f"{network.digest[:12]}-{network.precision}-{size}"
-
-
-def build_index(
-    localization_map: LocalizationMap,
-    model: AsymmetricCroCo3DStereo,
-    *,
-    size: int | None = None,
-    batch_size: int = 8,
-    progress: Callable[[int], None] | None = None,
-) -> IndexReport:
-    """Encode a map's images once, into its folder, so that later queries need not.
-
-    Args:
-        localization_map: the map.
-        model: the network.
-        size: long side of the network's input in pixels; None for what the network was made for.
-        batch_size: images at a time.
-        progress: called with the number of images just done.
-
-    Raises:
-        OutputError: the map's folder cannot be written to.
-        ImageError: no image can be read.
-    """
-    long_side = network_size(model, size)
-    network = network_identity(model)
-    folder = index_folder(localization_map, network, long_side)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot make {folder}: {error.strerror}", "copy the map to a folder of yours"
-        ) from None
-    index = MapIndex(
-        localization_map, model, size=long_side, folder=folder, batch_size=batch_size, network=network
-    )
-    return index.build(progress)

@@ -14,6 +14,7 @@ from mast3r_visloc.datasets import Candidate, Query
 from mast3r_visloc.maps import LocalizationMap, NetworkPoints, network_points
 from mast3r_visloc.poses import Pose
 
+from .densify import Densifier
 from .index import MapIndex, network_size
 from .options import LocalizationOptions, localization_options
 from .outcome import Stopwatch, as_pose, check_map
@@ -90,6 +91,8 @@ class Localizer:
             progress=progress,
         )
         self._finder: CandidateFinder | None = None
+        if self.options.densify:
+            self.map = Densifier(localization_map, model, self.index, self.options).completed()
         self._points: OrderedDict[int, NetworkPoints] = OrderedDict()
         self._lock = threading.Lock()
         self.network_lock = threading.Lock()

@@ -36,6 +36,7 @@ class LocalizationOptions:
         max_points: RANSAC sees at most so many correspondences.
         focal: what to do about the query's focal length.
         align: where that fails, place the network's own points on the map's.
+        densify: map images without 3D get the network's own points, in the map's unit.
         covariance: also tell how sure the pose is.
         size: long side of the network's input in pixels; None for what the network was made for.
         batch_size: images, and pairs, at a time.
@@ -61,6 +62,7 @@ class LocalizationOptions:
     max_points: int = 100_000
     focal: FocalChoice = "auto"
     align: bool = False
+    densify: bool = False
     covariance: bool = False
     size: int | None = None
     batch_size: int = 8

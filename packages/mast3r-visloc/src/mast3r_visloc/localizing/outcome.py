@@ -26,13 +26,13 @@ def check_map(localization_map: LocalizationMap, options: LocalizationOptions) -
         options: how.
 
     Raises:
-        InputError: no image of the map has 3D points, and queries are not to be aligned with cameras either.
+        InputError: no image of the map has 3D points, and its cameras alone are not to be used either.
     """
     if any(image.load_points is not None for image in localization_map.images):
         return
     posed = sum(image.cam2world is not None for image in localization_map.images)
-    if not options.align:
-        hint = ", or align queries with its cameras (--align)" if posed >= LEAST_POSED else ""
+    if not (options.align or options.densify):
+        hint = ", or use its cameras alone (--align, --densify)" if posed >= LEAST_POSED else ""
         raise InputError(
             f"{localization_map.source}: no image of the map has 3D points",
             f"give a map with points or depth, such as what `mast3r sfm DIR -o MAP` makes{hint}",
@@ -40,7 +40,7 @@ def check_map(localization_map: LocalizationMap, options: LocalizationOptions) -
     if posed < LEAST_POSED:
         raise InputError(
             f"{localization_map.source}: {posed} images of the map have a pose and none has 3D points",
-            f"aligning needs {LEAST_POSED} images with poses",
+            f"--align and --densify need {LEAST_POSED} images with poses",
         )
 
 

@@ -21,6 +21,9 @@ from .point_matching import ImageDescriptors
 if TYPE_CHECKING:
     from mast3r_model import AsymmetricCroCo3DStereo
 
+POINTS_PER_IMAGE = 3000
+"""Of more, random ones are aligned."""
+
 _FOCAL_ROUNDS = 10
 
 
@@ -63,6 +66,19 @@ class PredictedPoints:
         """Number of points."""
         return len(self.map_xy)
 
+    def thinned(self, count: int, seed: int) -> PredictedPoints:
+        """At most `count` of the points, any of them, the same for the same seed."""
+        if len(self) <= count:
+            return self
+        rows = np.sort(np.random.default_rng(seed).permutation(len(self))[:count])
+        return PredictedPoints(
+            self.placed,
+            self.map_xy[rows],
+            self.own[rows],
+            None if self.xyz is None else self.xyz[rows],
+            self.confidence[rows],
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class QueryGeometry:
@@ -71,11 +87,13 @@ class QueryGeometry:
     Attributes:
         xy: (m, 2) network pixels of the query.
         points: (m, 3) what these show, in its own upright frame.
+        confidence: (m,) of the network in them, at least 1.
         images: the map images.
     """
 
     xy: Float[np.ndarray, "m 2"]
     points: Float[np.ndarray, "m 3"]
+    confidence: Float[np.ndarray, " m"]
     images: Sequence[PredictedPoints]
 
     def focal(self, shape: tuple[int, int]) -> float:
@@ -107,6 +125,8 @@ def predict_geometry(
     query: EncodedImage,
     images: Sequence[PlacedImage],
     options: LocalizationOptions,
+    *,
+    query_stride: int | None = None,
 ) -> QueryGeometry:
     """Place the points of map images in the query's frame.
 
@@ -117,14 +137,16 @@ def predict_geometry(
         query: its features.
         images: map images, at least one.
         options: how.
+        query_stride: network pixels between the query's points; None for the options' `map_stride`.
     """
-    query_xy = _grid(query.image_shape, options.map_stride)
+    query_xy = _grid(query.image_shape, query_stride or options.map_stride)
     reference: np.ndarray | None = None
+    sure = np.empty(0)
     found = []
     for placed, pair in zip(images, _decoded(model, query, images, options), strict=True):
-        points, _ = _sampled(pair.pts3d1, pair.conf1, query_xy)
+        points, confidences = _sampled(pair.pts3d1, pair.conf1, query_xy)
         if reference is None:
-            reference = points
+            reference, sure = points, confidences
         unit = _ratio(points, reference)
         shape = placed.transform.network_shape
         xy = _grid(shape, options.map_stride) if placed.points is None else placed.points.xy
@@ -140,7 +162,7 @@ def predict_geometry(
             )
         )
     assert reference is not None
-    return QueryGeometry(query_xy, reference, found)
+    return QueryGeometry(query_xy, reference, sure, found)
 
 
 def _decoded(
