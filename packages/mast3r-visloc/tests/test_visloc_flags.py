@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import click
 import pytest
 
 from mast3r_visloc.cli import evaluate, export, index, localize, merge, prepare
+from mast3r_visloc.commands.matching_flags import NOT_OF_POINTS3D, NOT_UPSTREAMS, MatchingFlags
 
 MATCHING: dict[str, Any] = {
     "--exhaustive": False,
@@ -107,3 +109,18 @@ def test_common_options(command: click.Command) -> None:
 def test_choices() -> None:
     for (command, name), choices in CHOICES.items():
         assert tuple(parameters(command)[name].to_info_dict()["type"]["choices"]) == choices
+
+
+def test_parity_uses_or_refuses_every_flag() -> None:
+    """A new flag is either upstream's too (spec 50 A1, 60 F5) or refused beside --parity, never ignored."""
+    upstreams = {
+        "fine", "max_image_size", "homography", "pixel_tolerance", "min_confidence", "solver", "threshold",
+        "reprojection_error", "reprojection_error_diag_ratio", "max_points", "max_batch_size",
+    }  # fmt: skip
+    elsewhere = {"topk", "given"}  # --topk needs --retrieval, which is refused
+    known = {field.name for field in dataclasses.fields(MatchingFlags)}
+    assert known == upstreams | set(NOT_UPSTREAMS) | elsewhere
+    assert set(NOT_OF_POINTS3D) <= upstreams
+    named = set(parameters(evaluate))
+    for name in (*NOT_UPSTREAMS, *NOT_OF_POINTS3D):
+        assert f"--{name.replace('_', '-')}" in named
