@@ -122,8 +122,8 @@ class QueryMatcher:
         numbers = [known.map.index_of[name] for name in names[: options.topk]]
         images = []
         with known.network_lock:
-            return align(known.model, self.encoded, self.photo.transform, self.camera, images, options)
             for number, found in known.index.get(numbers).items():
                 image = known.map.images[number]
                 points = None if image.load_points is None else known.points(number, found.transform)
                 images.append(PlacedImage(image, found.encoded, found.transform, points))
+            return align(known.model, self.encoded, self.photo.transform, self.camera, images, options)
