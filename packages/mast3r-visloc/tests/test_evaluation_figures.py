@@ -94,6 +94,12 @@ def test_summary_lines_are_the_recorded_ones_with_plain_numbers(recorded, case):
     assert summary_line(summarize("NAME", errors)) == plain(row["string"])
 
 
+def test_the_kind_of_numbers_does_not_matter(recorded):
+    """Upstream's tensors of float32 gave the same line."""
+    even = [PoseError(np.float32(0.1 * k), np.float32(k)) for k in (1, 2, 3, 4)]
+    assert summary_line(summarize("NAME", even)) == plain(recorded["aggregate"]["even_tensors"]["string"])
+
+
 def test_both_errors_must_be_strictly_below():
     below = math.nextafter(0.25, 0)
     errors = [

@@ -97,6 +97,14 @@ def test_no_worse_than_upstream(name: str, mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", sorted(SETTINGS.keys() - HOPELESS))
+def test_inliers_are_those_that_were_made_right(name: str, mode: str) -> None:
+    outlier, found = golden_arrays(name)["outlier"].astype(bool), solve_recorded(name, mode)
+    assert found.inliers[~outlier].mean() > 0.8
+    assert not outlier.any() or found.inliers[outlier].mean() < 0.1
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_more_exact_than_upstream_on_the_whole(mode: str) -> None:
     ours, theirs = [], []
     for name in SETTINGS.keys() - HOPELESS:
