@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -222,6 +223,10 @@ def test_near_by_gps(visloc: Visloc, geo_wall: Path) -> None:
         assert query["candidates"] == [MAP[nearest].name]
     said = visloc(*words, "--retrieval", "near", "--radius", 0.3)
     assert "geo-registered by the GPS of 6 of its photos" in said.err
+    headings = [float(text) for text in re.findall(r"heading ([0-9.]+)°", said.out)]
+    for heading, shot in zip(headings, QUERIES, strict=True):  # z is north, x is east
+        expected = math.degrees(math.atan2(shot.pose[0, 2], shot.pose[2, 2]))
+        assert (heading - expected + 180) % 360 - 180 == pytest.approx(0, abs=0.5)
 
 
 def test_near_by_gps_in_a_map_without(visloc: Visloc, geo_wall: Path) -> None:

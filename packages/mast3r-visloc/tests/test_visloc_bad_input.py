@@ -352,6 +352,38 @@ def test_a_damaged_run_is_not_gone_on_with(visloc: Visloc, wall: Path) -> None:
     refused(visloc(*words), "records.jsonl is damaged", hint="--overwrite")
     assert visloc(*words, "--overwrite").code == 0
 
+def test_a_colmap_project_is_not_deleted(visloc: Visloc, wall: Path) -> None:
+    words = ("localize", wall / "map", wall / "queries" / FIRST, *KNOWN, "-o", "mine", "--overwrite")
+    shutil.copytree(wall / "map" / "sparse" / "0", "mine/colmap")
+    files = sorted(path.name for path in Path("mine/colmap").iterdir())
+    refused(visloc(*words), "mine/colmap holds files that no run wrote", hint="another folder")
+    assert sorted(path.name for path in Path("mine/colmap").iterdir()) == files
+    assert visloc(*words[:-2], "run").code == 0
+    Path("run/colmap/sparse").mkdir()
+    again = ("localize", wall / "map", wall / "queries" / FIRST, *KNOWN, "-o", "run", "--overwrite")
+    refused(visloc(*again), "run/colmap holds files that no run wrote")
+    Path("run/colmap/sparse").rmdir()
+    assert visloc(*again).code == 0
+
+
+def test_a_map_is_not_replaced_by_what_is_localised_in_it(visloc: Visloc, wall: Path) -> None:
+    photo = wall / "queries" / FIRST
+    assert visloc("localize", wall / "map", photo, *KNOWN, "-o", "out").code == 0
+    before = {path: path.read_bytes() for path in Path("out/colmap").iterdir()}
+    shutil.copytree(wall / "map" / "images", "images")
+    shutil.copy(photo, "images")
+    words = ("localize", "out/colmap", photo, "--images", "images", *KNOWN)
+    refused(visloc(*words, "-o", "out", "--overwrite"), "out/colmap is the map", hint="another folder")
+    assert {path: path.read_bytes() for path in Path("out/colmap").iterdir()} == before
+    assert visloc(*words, "-o", "next").code == 0
+
+
+@pytest.mark.parametrize("flag", ["--pixel-tolerance", "--min-confidence", "--max-chance"])
+def test_numbers_that_are_none(visloc: Visloc, wall: Path, flag: str) -> None:
+    ran = visloc("localize", wall / "map", wall / "queries" / FIRST, flag, "nan")
+    refused(ran, flag[2:].replace("-", "_"), "nan")
+
+
 
 def test_a_map_that_cannot_be_written_to(visloc: Visloc, wall: Path) -> None:
     shutil.copytree(wall / "map", "map")

@@ -195,6 +195,25 @@ def test_an_index_follows_its_photos(visloc: Visloc, wall: Path) -> None:
     assert len(sorted(features.parent.glob("*.safetensors"))) == len(MAP)
 
 
+def test_text_and_binary_models_give_one_pose(visloc: Visloc, wall: Path) -> None:
+    """Spec 50 D9; a scene of mast3r sfm is compared in tests/test_visloc_commands.py."""
+    model = pycolmap.Reconstruction(wall / "map" / "sparse" / "0")
+    found = []
+    for kind in ("text", "binary"):
+        folder = Path(kind)
+        folder.mkdir()
+        if kind == "text":
+            model.write_text(folder)
+        else:
+            model.write_binary(folder)
+        words = ("localize", folder, wall / "queries", *KNOWN, "--images", wall / "map" / "images", "--json")
+        ran = visloc(*words)
+        assert ran.code == 0, ran.err
+        found.append(poses_of(ran.result))
+    for name, pose in found[0].items():
+        np.testing.assert_allclose(pose, found[1][name], atol=1e-9)
+
+
 # Cameras and candidates
 
 

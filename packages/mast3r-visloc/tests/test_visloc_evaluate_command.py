@@ -121,7 +121,7 @@ def test_runs_are_compared(visloc: Visloc, wall: Path) -> None:
     file, run = ran.result["runs"]
     assert (file["queries"], file["localised"], run["queries"]) == (4, 3, 3)
     assert run["median_position"] < NEAR[0]
-    assert "map_0.color.png has no pose" in ran.err
+    assert "no pose of 1 photos, which count as failures: map_0.color.png" in ran.err
 
 
 # Export

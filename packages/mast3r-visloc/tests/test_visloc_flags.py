@@ -47,6 +47,7 @@ FLAGS: dict[click.Command, dict[str, Any]] = {
         "--retrieval": "auto",
         "--topk": 20,
         "--prior": None,
+        "--strict": False,
         "--radius": None,
         "--on-failure": "skip",
     },

@@ -36,6 +36,7 @@ _MAP: list[Callable[..., Any]] = [
 _QUERIES: list[Callable[..., Any]] = [
     argument("photos", nargs=-1, type=FILE, help="Photos to localise: files, folders, globs, .txt lists."),
     option("--recursive", is_flag=True, section="Input", help="Look into folders of folders."),
+    option("--strict", is_flag=True, section="Input", help="Stop at a photo that cannot be read."),
     option("--camera", metavar="SPEC", section="Input",
            help="Camera of the photos, MODEL,width,height,params... in COLMAP's terms."),
     option("--camera-from", metavar="IMAGE", section="Input",
@@ -131,10 +132,11 @@ def localize(context: CommandContext, *, model: ModelOptions, **flags: Any) -> N
     solved from the map's 3D points.
     """
     from .commands.localize_command import LocalizeRequest, run_localize
+    from .commands.termination import ends_on_sigterm
 
     if not flags["photos"] and not flags["queries"]:
         raise click.UsageError("name photos to localise, or --queries FILE")
-    with model.session():
+    with model.session(), ends_on_sigterm():
         run_localize(context, LocalizeRequest(matching=_taken(flags), **flags), model)
 
 
@@ -150,8 +152,9 @@ def localize(context: CommandContext, *, model: ModelOptions, **flags: Any) -> N
 def index(context: CommandContext, *, model: ModelOptions, **flags: Any) -> None:
     """Encode a map's photos once, into MAP/.mast3r, so that every later query is quicker."""
     from .commands.index_command import IndexRequest, run_index
+    from .commands.termination import ends_on_sigterm
 
-    with model.session():
+    with model.session(), ends_on_sigterm():
         run_index(context, IndexRequest(**flags), model)
 
 
@@ -196,6 +199,7 @@ def evaluate(context: CommandContext, *, model: ModelOptions, **flags: Any) -> N
     `mast3r visloc evaluate`.
     """
     from .commands.evaluate_command import EvaluateRequest, run_evaluate
+    from .commands.termination import ends_on_sigterm
 
     dataset, viz = flags.pop("dataset"), flags.pop("viz_matches")
     output_dir = flags.pop("output_dir")
@@ -206,7 +210,7 @@ def evaluate(context: CommandContext, *, model: ModelOptions, **flags: Any) -> N
         raise click.UsageError("name a dataset expression, or runs to compare")
     if viz:
         context.note("--viz-matches: the matches are drawn in report.html of --output, not in a window")
-    with model.session():
+    with model.session(), ends_on_sigterm():
         run_evaluate(context, EvaluateRequest(matching=_taken(flags), **flags), model)
 
 
@@ -242,8 +246,9 @@ def evaluate(context: CommandContext, *, model: ModelOptions, **flags: Any) -> N
 def prepare(context: CommandContext, *, model: ModelOptions, **flags: Any) -> None:
     """Prepare a localisation benchmark from its public release, for `mast3r visloc evaluate`."""
     from .commands.prepare_command import run_prepare_command
+    from .commands.termination import ends_on_sigterm
 
-    with model.session():
+    with model.session(), ends_on_sigterm():
         run_prepare_command(context, flags, model)
 
 

@@ -66,8 +66,11 @@ def compare_runs(
             name=given.name,
             queries=queries,
         )
-        for name in compared.missing[:MISSING_NAMED]:
-            context.note(f"{given.name}: {name} has no pose, which counts as a failure")
+        if compared.missing:
+            some = ", ".join(sorted(compared.missing)[:MISSING_NAMED])
+            more = ", ..." if len(compared.missing) > MISSING_NAMED else ""
+            count = len(compared.missing)
+            context.note(f"{given.name}: no pose of {count:,} photos, which count as failures: {some}{more}")
         summaries.append(compared.summary)
     say_table(context, summaries)
     context.result(runs=summaries)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from mast3r_model import ImageError, NothingFoundError
+from mast3r_model import ImageError, NothingFoundError, OutputError
 from mast3r_model.cli import CommandContext, ModelOptions
 from mast3r_visloc.datasets import Query
 from mast3r_visloc.evaluation import (
@@ -25,8 +25,10 @@ from mast3r_visloc.evaluation import (
     summarize,
     summary_line,
 )
+from mast3r_visloc.evaluation.lines import Horizon
 from mast3r_visloc.evaluation.names import NameStyle
 from mast3r_visloc.evaluation.pose_files import OnFailure
+from mast3r_visloc.evaluation.run_files import MODEL
 from mast3r_visloc.localizing import LocalizationOptions, Localizer
 from mast3r_visloc.maps import LocalizationMap, read_map, write_localized_model
 from mast3r_visloc.poses import Pose
@@ -44,6 +46,7 @@ class LocalizeRequest:
     photos: tuple[Path, ...]
     images: Path | None
     recursive: bool
+    strict: bool
     camera: str | None
     camera_from: str | None
     camera_id: int | None
@@ -73,6 +76,7 @@ def run_localize(context: CommandContext, request: LocalizeRequest, model_option
         localization_map = read_map(
             request.map, images=request.images, need_points=not (matching.align or matching.densify)
         )
+        _refuse_map_in_output(request, localization_map)
         queries = find_queries(request, localization_map)
         retrieval = choose_retrieval(
             request.retrieval,
@@ -99,8 +103,24 @@ def run_localize(context: CommandContext, request: LocalizeRequest, model_option
             progress=advance,
         ) as localizer,
     ):
-        records = _localize(context, request, localizer, queries, model_options.model)
+        records = _localize(context, request, localizer, queries, model_options.model, retrieval.horizon)
     _report(context, request, records, len(queries))
+
+
+def _refuse_map_in_output(request: LocalizeRequest, localization_map: LocalizationMap) -> None:
+    """Refuse to replace the very model that is localised in: a run's ``colmap/`` is a map for a next run.
+
+    Raises:
+        OutputError: the map lies in what the run replaces.
+    """
+    model = localization_map.colmap_model
+    if request.output is None or model is None:
+        return
+    if Path(model).resolve().is_relative_to((request.output / MODEL).resolve()):
+        raise OutputError(
+            f"{model} is the map, and -o {request.output} would replace it",
+            "choose another folder for the output",
+        )
 
 
 def _localize(
@@ -109,13 +129,14 @@ def _localize(
     localizer: Localizer,
     queries: Sequence[Query],
     model_name: str,
+    horizon: Horizon | None,
 ) -> list[QueryRecord]:
     """Localise what is not done yet, writing as it goes if there is an output folder."""
     width = max((len(query.name) for query in queries), default=0)
     if request.output is None:
         records = []
         for index, (query, pose) in enumerate(_poses(context, request, localizer, queries)):
-            _say(context, pose, localizer.options, width)
+            _say(context, pose, localizer.options, width, horizon)
             error = query_error(pose.cam2world if pose.success else None, query.cam2world)
             records.append(
                 QueryRecord.from_pose(
@@ -135,7 +156,7 @@ def _localize(
             context.note(f"{len(queries) - len(todo)} of {len(queries)} photos are done already")
         for query, pose in _poses(context, request, localizer, todo):
             run.add(query, pose, nearest_pose=_nearest(localizer.map, pose))
-            _say(context, pose, localizer.options, width)
+            _say(context, pose, localizer.options, width, horizon)
     with context.timed("write"):
         _write_model(request.output, localizer.map, run.records)
     return list(run.records)
@@ -148,12 +169,16 @@ def _poses(
         context.partial(f"skipped: {error.message}")
 
     with context.timed("localise"):
-        found = localizer.localize_queries(queries, jobs=request.jobs, on_unreadable=unreadable)
+        found = localizer.localize_queries(
+            queries, jobs=request.jobs, on_unreadable=None if request.strict else unreadable
+        )
         yield from context.track(found, "localising", len(queries))
 
 
-def _say(context: CommandContext, pose: Pose, options: LocalizationOptions, width: int) -> None:
-    context.say(result_line(pose, min_inliers=options.min_inliers, name_width=width))
+def _say(
+    context: CommandContext, pose: Pose, options: LocalizationOptions, width: int, horizon: Horizon | None
+) -> None:
+    context.say(result_line(pose, min_inliers=options.min_inliers, horizon=horizon, name_width=width))
     for warning in pose.warnings:
         context.warn(f"{pose.name}: {warning}")
 
@@ -228,8 +253,12 @@ def _report(
         context.result(summary=summary)
     if request.output is not None:
         context.note(f"written: {request.output} (poses.txt, report.json, report.html, colmap/, matches/)")
+    if not records:
+        raise NothingFoundError(
+            f"none of {count} photos was localised (no photo could be read)", "see the warnings above"
+        )
     if not localised:
-        reasons = ", ".join(sorted({str(record.reason) for record in records})) or "no photo could be read"
+        reasons = ", ".join(sorted({str(record.reason) for record in records}))
         raise NothingFoundError(
             f"none of {count} photos was localised ({reasons})",
             "photos that show the mapped place match better; try --retrieval all, --exhaustive, --fine, "

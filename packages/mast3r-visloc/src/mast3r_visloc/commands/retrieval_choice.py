@@ -10,6 +10,7 @@ from pathlib import Path
 from mast3r_model import ConfigError, InputError, nearest_names, registry
 from mast3r_visloc.datasets import Candidate
 from mast3r_visloc.evaluation import read_poses
+from mast3r_visloc.evaluation.lines import Horizon
 from mast3r_visloc.evaluation.names import match_names
 from mast3r_visloc.formats import read_pairs
 from mast3r_visloc.localizing.geo_registration import geo_register
@@ -34,12 +35,14 @@ class RetrievalChoice:
         pairs: map images by the name of the query, for ``pairs``.
         priors: for ``near``, by the name of the query: rough 4x4 cam2world, or the camera's centre.
         note: for the user.
+        horizon: of a map that is geo-registered; None where it was not asked for or is not known.
     """
 
     name: str
     pairs: Mapping[str, Sequence[Candidate]] | None = None
     priors: Mapping[str, Prior] | None = None
     note: str | None = None
+    horizon: Horizon | None = None
 
 
 def check_retriever(name: str, *more: str) -> None:
@@ -122,6 +125,7 @@ def _by_gps(photos: Mapping[str, Path], localization_map: LocalizationMap) -> Re
         priors={name: registered.centre(position) for name, position in known.items()},
         note=f"map: geo-registered by the GPS of {registered.photos} of its photos, which is off by "
         f"{registered.gap:.3g} of its unit",
+        horizon=None if registered.along is not None else Horizon(*registered.up_and_north),
     )
 
 

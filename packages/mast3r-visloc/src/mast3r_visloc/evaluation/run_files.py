@@ -119,6 +119,7 @@ def open_folder(folder: Path, *, overwrite: bool) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _refuse_other_model(folder)
         if overwrite:
             _delete_run(folder)
         elif any(folder.iterdir()) and not (folder / JOURNAL).exists():
@@ -128,6 +129,22 @@ def open_folder(folder: Path, *, overwrite: bool) -> None:
             )
     except OSError as error:
         raise output_error(folder, error) from error
+
+
+def _refuse_other_model(folder: Path) -> None:
+    """Refuse a folder where a run would delete a COLMAP project of the user's: ``colmap/`` is replaced whole.
+
+    Raises:
+        OutputError: ``colmap/`` holds more than a model, or lies beside no run.
+    """
+    model = folder / MODEL
+    if not model.is_dir() or not any(model.iterdir()):
+        return
+    is_run = (folder / JOURNAL).exists() or (folder / REPORT).exists()
+    if not is_run or any(path.is_dir() or path.suffix != ".bin" for path in model.iterdir()):
+        raise OutputError(
+            f"{model} holds files that no run wrote, and would be replaced", "choose another folder"
+        )
 
 
 def _delete_run(folder: Path) -> None:

@@ -54,6 +54,12 @@ class GeoRegistration:
     middle: Float[np.ndarray, " 3"]
     along: Float[np.ndarray, " 3"] | None = None
 
+    @property
+    def up_and_north(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+        """Unit vectors in the map's frame; only of a map whose photos do not lie on a line."""
+        _, north, up = self.world_from_enu.rotation.T.tolist()
+        return tuple(up), tuple(north)
+
     def centre(self, position: GeoPosition) -> Float[np.ndarray, " 3"]:
         """Where in the map a photo of this GPS position was taken.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import get_args
 
@@ -86,7 +87,10 @@ class LocalizationOptions:
         for name, bound in least.items():
             if (value := getattr(self, name)) is not None and value < bound:
                 raise InputError(f"{name} must be at least {bound}, got {getattr(self, name)}")
-        if self.pixel_tolerance <= 0:
+        for name in ("min_confidence", "max_chance"):
+            if math.isnan(getattr(self, name)):
+                raise InputError(f"{name} must be a number, got nan")
+        if not self.pixel_tolerance > 0:
             raise InputError(f"pixel_tolerance must be above 0, got {self.pixel_tolerance}")
         if self.max_image_size is not None and self.max_image_size < 64:
             raise InputError(f"max_image_size must be at least 64, got {self.max_image_size}")
