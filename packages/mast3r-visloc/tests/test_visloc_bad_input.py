@@ -175,6 +175,13 @@ def test_photos_that_cannot_be_read_are_named_and_skipped(visloc: Visloc, wall: 
         refused(alone, "none of 1 photos was localised", "no photo could be read", code=4)
 
 
+def test_strict_stops_at_a_photo_that_cannot_be_read(visloc: Visloc, wall: Path) -> None:
+    Path("broken.png").write_text("no photo")
+    words = ("localize", wall / "map", wall / "queries" / FIRST, "broken.png", "--size", 128)
+    assert visloc(*words).code == 3
+    assert visloc(*words, "--strict").code == 1
+
+
 def test_folders_lists_and_globs_without_photos(visloc: Visloc, wall: Path) -> None:
     Path("empty").mkdir()
     Path("list.txt").write_text("# nothing\n")
