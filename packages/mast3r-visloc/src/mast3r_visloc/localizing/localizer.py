@@ -235,7 +235,8 @@ class Localizer:
         return as_pose(query, camera, solution, watch.seconds)
 
     def _find(self, query: Query, encoded: EncodedImage) -> Sequence[Candidate]:
-        with self._lock:  # retrievers may keep what they prepared; and they are prepared once
+        # It may encode the map; and retrievers are prepared once, and may keep what they prepared.
+        with self.network_lock:
             if self._finder is None:
                 self._finder = self._make_finder()
             return self._finder(query, encoded)
