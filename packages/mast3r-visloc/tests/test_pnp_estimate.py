@@ -212,6 +212,8 @@ class TestBadInput:
         assert found.info["failed"] == "few_matches"
         expected = "lie on one line" if kind in ("line", "edge on") else "at least 4 are needed"
         assert expected in str(found.info["reason"])
+        told = [] if kind in ("nothing", "nan") else [found.info["reason"]]
+        assert found.info["warnings"] == told  # of many matches a user is to know why they are no use
         assert found.inliers.shape == (len(points2d),)
 
     @pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)

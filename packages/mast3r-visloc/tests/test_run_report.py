@@ -208,9 +208,9 @@ def test_lines_for_people():
     )
     nothing = dataclasses.replace(failed, reason="no_candidates", candidates=())
     assert result_line(nothing, min_inliers=12) == "b.jpg   failed      no photo of the map to try"
-    assert "too few matches (40)" in result_line(
-        dataclasses.replace(failed, reason="few_matches"), min_inliers=12
-    )
+    few = dataclasses.replace(failed, reason="few_matches")
+    assert "too few matches (40)" in result_line(few, min_inliers=41)
+    assert "40 matches that fix no pose" in result_line(few, min_inliers=12)
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,45 @@ except KeyboardInterrupt:
 """
 
 
-def test_no_stack_of_colmap_is_printed() -> None:
-    ran = subprocess.run([sys.executable, "-c", ENDED], capture_output=True, text=True, check=False)
+DURING_THE_IMPORT = """
+import os, signal, sys
+from mast3r_visloc.commands.termination import ends_on_sigterm
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name.startswith("pycolmap."):  # COLMAP's handler is there when some of them are imported
+            os.kill(os.getpid(), signal.SIGTERM)
+sys.meta_path.insert(0, Finder())
+try:
+    with ends_on_sigterm():
+        pass
+except KeyboardInterrupt:
+    print("ended")
+"""
+
+
+@pytest.mark.parametrize("code", [ENDED, DURING_THE_IMPORT], ids=["within", "while importing"])
+def test_no_stack_of_colmap_is_printed(code: str) -> None:
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "ended\n", "")
+
+
+@pytest.mark.parametrize("command", ["localize", "index", "evaluate", "prepare"])
+def test_nothing_imports_colmap_before(command: str) -> None:
+    words = {"localize": ["map", "a.jpg"], "prepare": ["inloc", "--raw", "raw", "--out", "out"]}
+    code = f"""
+import sys
+from mast3r_model.cli import run
+from mast3r_visloc import cli
+from mast3r_visloc.commands import termination
+class Entered(Exception): pass
+def entered():
+    assert "pycolmap" not in sys.modules
+    raise Entered
+termination.ends_on_sigterm = entered
+run(cli.{command}, {words.get(command, ["map"])!r})
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "internal error: Entered" in ran.stderr, ran.stderr
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

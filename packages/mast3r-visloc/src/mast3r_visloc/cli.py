@@ -131,12 +131,13 @@ def localize(context: CommandContext, *, model: ModelOptions, **flags: Any) -> N
     Each photo is encoded once, matched with the photos of the map that look most like it, and its pose is
     solved from the map's 3D points.
     """
-    from .commands.localize_command import LocalizeRequest, run_localize
     from .commands.termination import ends_on_sigterm
 
     if not flags["photos"] and not flags["queries"]:
         raise click.UsageError("name photos to localise, or --queries FILE")
-    with model.session(), ends_on_sigterm():
+    with ends_on_sigterm(), model.session():
+        from .commands.localize_command import LocalizeRequest, run_localize
+
         run_localize(context, LocalizeRequest(matching=_taken(flags), **flags), model)
 
 
@@ -151,10 +152,11 @@ def localize(context: CommandContext, *, model: ModelOptions, **flags: Any) -> N
 ])  # fmt: skip
 def index(context: CommandContext, *, model: ModelOptions, **flags: Any) -> None:
     """Encode a map's photos once, into MAP/.mast3r, so that every later query is quicker."""
-    from .commands.index_command import IndexRequest, run_index
     from .commands.termination import ends_on_sigterm
 
-    with model.session(), ends_on_sigterm():
+    with ends_on_sigterm(), model.session():
+        from .commands.index_command import IndexRequest, run_index
+
         run_index(context, IndexRequest(**flags), model)
 
 
@@ -198,7 +200,6 @@ def evaluate(context: CommandContext, *, model: ModelOptions, **flags: Any) -> N
     Upstream's command lines run as they are written, with `python3 visloc.py` replaced by
     `mast3r visloc evaluate`.
     """
-    from .commands.evaluate_command import EvaluateRequest, run_evaluate
     from .commands.termination import ends_on_sigterm
 
     dataset, viz = flags.pop("dataset"), flags.pop("viz_matches")
@@ -210,7 +211,9 @@ def evaluate(context: CommandContext, *, model: ModelOptions, **flags: Any) -> N
         raise click.UsageError("name a dataset expression, or runs to compare")
     if viz:
         context.note("--viz-matches: the matches are drawn in report.html of --output, not in a window")
-    with model.session(), ends_on_sigterm():
+    with ends_on_sigterm(), model.session():
+        from .commands.evaluate_command import EvaluateRequest, run_evaluate
+
         run_evaluate(context, EvaluateRequest(matching=_taken(flags), **flags), model)
 
 
@@ -245,10 +248,11 @@ def evaluate(context: CommandContext, *, model: ModelOptions, **flags: Any) -> N
 ])  # fmt: skip
 def prepare(context: CommandContext, *, model: ModelOptions, **flags: Any) -> None:
     """Prepare a localisation benchmark from its public release, for `mast3r visloc evaluate`."""
-    from .commands.prepare_command import run_prepare_command
     from .commands.termination import ends_on_sigterm
 
-    with model.session(), ends_on_sigterm():
+    with ends_on_sigterm(), model.session():
+        from .commands.prepare_command import run_prepare_command
+
         run_prepare_command(context, flags, model)
 
 

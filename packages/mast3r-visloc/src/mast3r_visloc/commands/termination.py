@@ -22,15 +22,30 @@ def ends_on_sigterm() -> Iterator[None]:
         yield
         return
     before = signal.getsignal(signal.SIGTERM)
-    # Imported first: with the import, COLMAP's log library installs a handler that prints a stack of C++.
-    import pycolmap  # noqa: F401
 
     def end(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, end)
+    with _held_back():
+        # Imported first: with the import, COLMAP's log library installs a handler that prints a stack of C++.
+        import pycolmap  # noqa: F401
+
+        signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """A SIGTERM that comes inside the block is delivered after it, where the system can do so."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masked)

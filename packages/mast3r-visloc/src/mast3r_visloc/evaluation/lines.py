@@ -91,7 +91,8 @@ def failure_words(pose: Pose, min_inliers: int) -> str:
     if pose.reason == "no_candidates":
         return "no photo of the map to try"
     if pose.reason == "few_matches":
-        return f"too few matches ({len(pose.correspondences)})"
+        count = len(pose.correspondences)
+        return f"{count} matches that fix no pose" if count >= min_inliers else f"too few matches ({count})"
     if pose.reason == "chance":
         return f"{pose.num_inliers} of {len(pose.correspondences)} inliers: may be chance"
     return f"too few inliers ({pose.num_inliers} < {min_inliers})"

@@ -78,8 +78,10 @@ def find_photo_files(names: Sequence[str], folders: Sequence[Path], source: Path
         By name, in the order of `names`. The others are counted, and some named, in one warning.
 
     Raises:
-        InputError: a name that leaves its folder, or none of the photos is there.
+        InputError: no names, one that leaves its folder, or none of the photos is there.
     """
+    if not names:
+        raise InputError(f"{source} names no photo with a pose", "a map needs some")
     for name in names:
         relative_name(name, str(source))
     folder = _fullest(names, folders)

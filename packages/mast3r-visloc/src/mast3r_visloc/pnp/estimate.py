@@ -98,7 +98,9 @@ def estimate_pose(
     info: dict[str, object] = {"threshold_px": limit, "points": len(rows), "focal": focal, "warnings": []}
     reason = degeneracy(points2d[rows], points3d[rows])
     if reason is not None:
-        return unsolved(len(points2d), camera, reason, {**info, "failed": "few_matches"})
+        # Of many matches it is no matter of course that they fix no pose.
+        told = [reason] if len(rows) >= min_inliers else []
+        return unsolved(len(points2d), camera, reason, {**info, "failed": "few_matches", "warnings": told})
     sample = _Problem(
         points2d[rows],
         points3d[rows],
