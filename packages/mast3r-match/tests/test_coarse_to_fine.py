@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mast3r_match import (
+    cover_windows,
     crop_slice,
     crop_tag,
     crop_to_homography,
@@ -23,6 +24,7 @@ from mast3r_match import (
     match_images,
     rectify_crop,
     select_pairs_of_crops,
+    select_windows,
 )
 from mast3r_match.coarse_to_fine import make_overlapping_grid, norm_windows, score_cell, start_pos, warp_image
 from mast3r_match.coarse_to_fine.crops import cut_window, working_photo
@@ -124,6 +126,67 @@ def test_network_sizes_and_their_transforms(golden: Golden) -> None:
 def test_no_matches_no_windows() -> None:
     nothing = np.empty((0, 2))
     assert list(select_pairs_of_crops(np.empty((600, 800)), np.empty((600, 800)), nothing, nothing)) == []
+
+
+SIZES = {"max_size": 512, "forced_resolution": [(384, 512), (384, 512)]}
+
+
+def _shifted_matches(shift: float, zoom: float) -> tuple[np.ndarray, np.ndarray]:
+    """Matches of two photos of 1024x768, one a zoomed and shifted view of the other."""
+    points1 = np.random.default_rng(0).uniform([0, 0], [1024, 768], (700, 2))
+    points2 = (points1 - 512) * zoom + 512 + shift
+    on_both = ((points2 >= 0) & (points2 < [1024, 768])).all(1)
+    return points1[on_both], points2[on_both]
+
+
+def _inside(points: np.ndarray, window: Sequence[int]) -> np.ndarray:
+    return ((points >= window[:2]) & (points < window[2:])).all(1)
+
+
+@pytest.mark.parametrize(("shift", "zoom"), [(60, 1.0), (300, 1.0), (0, 1.5), (100, 0.7), (-90, 1.2)])
+def test_covering_windows_are_few_and_hold_the_matches(shift: float, zoom: float) -> None:
+    shape = (768, 1024)
+    points1, points2 = _shifted_matches(shift, zoom)
+    found = list(cover_windows(shape, shape, points1, points2, **SIZES))
+    held = [_inside(points1, pair.window1) & _inside(points2, pair.window2) for pair in found]
+    assert np.any(held, axis=0).mean() >= 0.9
+    assert len(found) < len(list(select_windows(shape, shape, points1, points2, **SIZES)))
+    for window in (window for pair in found for window in (pair.window1, pair.window2)):
+        left, top, right, bottom = window
+        assert (right - left, bottom - top) == (512, 384)
+        assert min(left, top) >= 0
+        assert right <= 1024
+        assert bottom <= 768
+
+
+def test_covering_windows_of_the_second_image_lie_on_a_lattice() -> None:
+    """So that one encoding of each does for many first images."""
+    shape = (768, 1024)
+    windows = {
+        pair.window2
+        for shift in range(-300, 301, 25)
+        for pair in cover_windows(shape, shape, *_shifted_matches(shift, 1.0), **SIZES)
+    }
+    assert {left for left, *_ in windows} <= {0, 128, 256, 384, 512}
+    assert {top for _, top, *_ in windows} <= {0, 96, 192, 288, 384}
+
+
+def test_few_strays_get_no_window_of_their_own() -> None:
+    points1, points2 = _shifted_matches(0, 1.0)
+    near = _inside(points1, (0, 0, 400, 300))
+    shape, stray = (768, 1024), np.array([[900.0, 700.0]])
+    stray1, stray2 = np.tile(stray, (9, 1)), np.tile(stray, (9, 1))
+    rows = np.flatnonzero(near)[:40]
+    found = list(
+        cover_windows(
+            shape,
+            shape,
+            np.concatenate([points1[rows], stray1]),
+            np.concatenate([points2[rows], stray2]),
+            **SIZES,
+        )
+    )
+    assert len(found) == 1
 
 
 def test_homographies(golden: Golden) -> None:

@@ -25,6 +25,7 @@ PUBLIC = {
     "asmk_similarity",
     "bruteforce_reciprocal_nns",
     "cdistMatcher",
+    "cover_windows",
     "crop_slice",
     "crop_tag",
     "crop_to_homography",

@@ -136,3 +136,18 @@ def test_mirrored_map_photos_match_too(tmp_path: Path) -> None:
 def test_shrunk_first(tmp_path: Path) -> None:
     pose = localized(tmp_path, fine=True, max_image_size=192)
     assert pose_gap(pose.cam2world, QUERY.pose)[0] < 0.02
+
+
+def test_windows_of_the_query_are_encoded_once_for_all_map_photos(tmp_path: Path) -> None:
+    """25 on the lattice of a photo twice as large as the network's input, whatever the number of map photos."""
+    maps = [shot(f"map{number}.png", 0.04 * number, 0.05, shape=LARGE) for number in range(6)]
+    QUERY.save(tmp_path)
+    network = PatchNetwork()
+    with Localizer(
+        make_map(tmp_path, maps, "sparse"), network, retrieval="all", size=SIZE, fine=True, exhaustive=True
+    ) as localizer:
+        localizer.localize(tmp_path / QUERY.name, camera=QUERY.camera)
+    pairs_of_windows = network.pairs - len(maps)
+    windows = network.encoded - len(maps) - 1
+    assert pairs_of_windows > 50
+    assert windows <= pairs_of_windows + 25

@@ -12,7 +12,7 @@ from mast3r_visloc.cameras import QueryCamera
 from mast3r_visloc.localizing import LocalizationOptions
 from mast3r_visloc.localizing.clusters import clusters
 from mast3r_visloc.localizing.evidence import Evidence, ImageEvidence, covered_cells
-from mast3r_visloc.localizing.search import ENOUGH_INLIERS, FIRST_IMAGES, NEXT_IMAGES, search, solve
+from mast3r_visloc.localizing.search import ENOUGH_INLIERS, FIRST_IMAGES, NEXT_IMAGES, agreeing, search, solve
 
 from .wave_world import pose_gap, shot
 
@@ -175,3 +175,18 @@ def test_each_point_once_where_it_is_surest() -> None:
     assert found.point_ids.tolist() == [7, 8, 9]
     assert found.confidence.tolist() == [3, 5, 4]
     assert found.query_xy[:, 0].tolist() == [2, 6, 8]
+
+
+def test_matches_that_agree_are_kept_of_each_image() -> None:
+    """One image speaks for the pose that the others speak for in part, one for another."""
+    half = dataclasses.replace(evidence(1), xyz=evidence(1).xyz + np.arange(200)[:, None] // 100 * 0.7)
+    parts = [evidence(0), half, evidence(2, shift=5.0)]
+    kept = agreeing(parts, CAMERA, LocalizationOptions())
+    assert len(kept[0]) == 200
+    assert set(kept[1].point_ids) == set(range(100))
+    assert len(kept[2]) == 0
+
+
+def test_without_a_pose_all_matches_are_kept() -> None:
+    parts = [evidence(0, 5), evidence(1, 4, shift=3.0)]
+    assert [len(part) for part in agreeing(parts, CAMERA, LocalizationOptions())] == [5, 4]

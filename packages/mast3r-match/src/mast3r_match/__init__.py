@@ -12,6 +12,7 @@ from mast3r_model import lazy_names
 if TYPE_CHECKING:
     from .coarse_to_fine import WindowPair as WindowPair
     from .coarse_to_fine import WorkingPhoto as WorkingPhoto
+    from .coarse_to_fine import cover_windows as cover_windows
     from .coarse_to_fine import crop_slice as crop_slice
     from .coarse_to_fine import crop_tag as crop_tag
     from .coarse_to_fine import crop_to_homography as crop_to_homography
@@ -75,6 +76,7 @@ _MODULE_OF = {
     "asmk_similarity": "retrieval",
     "bruteforce_reciprocal_nns": "upstream",
     "cdistMatcher": "upstream",
+    "cover_windows": "coarse_to_fine",
     "crop_slice": "coarse_to_fine",
     "crop_tag": "coarse_to_fine",
     "crop_to_homography": "coarse_to_fine",

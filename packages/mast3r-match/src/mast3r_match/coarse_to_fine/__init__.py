@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .covering import cover_windows
 from .crops import Crop, WorkingPhoto, cut_window, working_photo
 from .homography import RectifiedCrop, crop_to_homography, rectify_crop, warp_image
 from .pipeline import match_coarse_to_fine
@@ -23,6 +24,7 @@ __all__ = [
     "ScoredWindows",
     "WindowPair",
     "WorkingPhoto",
+    "cover_windows",
     "crop_slice",
     "crop_tag",
     "crop_to_homography",

@@ -133,10 +133,12 @@ def select_windows(
     windows1 = np.concatenate([there.cells1, back.cells2])
     windows2 = np.concatenate([there.cells2, back.cells1])
     for row in greedy_cover(np.concatenate([there.weights, back.weights])):
-        yield WindowPair(_as_window(windows1[row]), _as_window(windows2[row]))
+        yield WindowPair(as_window(windows1[row]), as_window(windows2[row]))
 
 
-def greedy_cover(weights: Float[np.ndarray, "c n"], share: float = COVERED_SHARE) -> Iterator[int]:
+def greedy_cover(
+    weights: Float[np.ndarray, "c n"], share: float = COVERED_SHARE, least: float = 0.0
+) -> Iterator[int]:
     """Rows by how much each adds to the rows before it, until enough of the best possible is covered.
 
     What a row covers of a column counts only as far as it exceeds what was counted before (spec 50 A6.3.5).
@@ -144,6 +146,7 @@ def greedy_cover(weights: Float[np.ndarray, "c n"], share: float = COVERED_SHARE
     Args:
         weights: (c, n) not negative, what each of c candidates covers of each of n columns.
         share: enough, of the sum over the columns of the largest weight; from 0 to 1.
+        least: that a row must add, or the rest is left uncovered.
 
     Yields:
         Numbers of rows, the one that adds most first; of equal ones the first.
@@ -156,14 +159,16 @@ def greedy_cover(weights: Float[np.ndarray, "c n"], share: float = COVERED_SHARE
     while covered < target:
         sums = left.sum(1)
         row = int(sums.argmax())
-        if sums[row] <= 0:  # all is covered: the sum only misses the target by its rounding
+        # Where all is covered, the sum may still miss the target by its rounding.
+        if sums[row] <= 0 or sums[row] < least:
             return
         covered += float(sums[row])
         yield row
         left = np.maximum(left - left[row], 0)
 
 
-def _as_window(cell: Int[np.ndarray, " 4"]) -> tuple[int, int, int, int]:
+def as_window(cell: Int[np.ndarray, " 4"]) -> tuple[int, int, int, int]:
+    """A row of windows as `WindowPair` has it."""
     left, top, right, bottom = (int(side) for side in cell)
     return left, top, right, bottom
 

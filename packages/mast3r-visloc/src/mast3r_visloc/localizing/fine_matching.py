@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from mast3r_match import WindowPair, WorkingPhoto, cut_window, select_windows, working_photo
-from mast3r_model import EncodedImage
+from mast3r_match import WindowPair, WorkingPhoto, cover_windows, working_photo
 from mast3r_visloc.cameras import Camera, turned
 from mast3r_visloc.maps import ImagePoints, NetworkPoints, network_points
 
@@ -20,10 +18,7 @@ from .options import LocalizationOptions
 from .pair_matching import describe_pairs
 from .photos import FileTransform, NetworkPhoto
 from .point_matching import match_points
-
-if TYPE_CHECKING:
-    from mast3r_model import AsymmetricCroCo3DStereo
-
+from .window_features import PhotoWindow, WindowEncoder
 
 LARGEST_GAP = 2.0
 """By how much more one photo of a pair may be enlarged, over what the network saw of it, than the other.
@@ -91,6 +86,7 @@ class FineImage:
         points: what it sees, in the file's pixels.
         cam2world: 4x4, where it was taken; None if unknown.
         coarse: its matches at the network's resolution.
+        guides: of them, those that windows are laid about.
     """
 
     query: FinePhoto
@@ -98,6 +94,7 @@ class FineImage:
     points: ImagePoints
     cam2world: Float[np.ndarray, "4 4"] | None
     coarse: ImageEvidence
+    guides: ImageEvidence
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,22 +102,25 @@ class _Task:
     """A pair of windows, and the points that lie in the map image's."""
 
     image: int
-    windows: WindowPair
+    in_map: PhotoWindow
+    in_query: PhotoWindow
     points: NetworkPoints
     rows: Int[np.ndarray, " n"]
 
 
 def match_windows(
-    model: AsymmetricCroCo3DStereo,
+    encoder: WindowEncoder,
     images: Sequence[FineImage],
     options: LocalizationOptions,
 ) -> list[ImageEvidence]:
-    """Match map images again in windows about their coarse matches; windows of all images share batches.
+    """Match map images again in windows about some of their coarse matches.
 
-    Where no photo is larger than what the network saw, or the coarse matches fill no window, they stay.
+    Windows of all images share batches. Pairs go by the query's windows: few have to be remembered at a time.
+
+    Where no photo is larger than what the network saw, or those matches fill no window, the coarse ones stay.
 
     Args:
-        model: the network.
+        encoder: with the network, and what it has seen of the query.
         images: the map images.
         options: how to match.
 
@@ -128,10 +128,14 @@ def match_windows(
         What each image says, in their order.
     """
     tasks = [task for number, image in enumerate(images) for task in _tasks(number, image, options)]
+    first_use = {
+        window: number for number, window in enumerate(dict.fromkeys(task.in_query for task in tasks))
+    }
+    tasks.sort(key=lambda task: first_use[task.in_query])
     found: list[list[ImageEvidence]] = [[] for _ in images]
     for start in range(0, len(tasks), options.batch_size):
         batch = tasks[start : start + options.batch_size]
-        for task, evidence in zip(batch, _match_batch(model, images, batch, options), strict=True):
+        for task, evidence in zip(batch, _match_batch(encoder, images, batch, options), strict=True):
             found[task.image].append(evidence)
     return [
         _joined(parts).best_of_each_point() if parts else image.coarse
@@ -148,11 +152,11 @@ def _tasks(number: int, image: FineImage, options: LocalizationOptions) -> Itera
     points = network_points(
         image.points, image.photo.transform, stride=options.map_stride, cam2world=image.cam2world
     ).spread(options.points_per_image)
-    windows = select_windows(
+    windows: Iterator[WindowPair] = cover_windows(
         image.photo.working.shape,
         query.working.shape,
-        image.photo.transform.points_to_network(image.coarse.map_xy),
-        query.transform.points_to_network(image.coarse.query_xy),
+        image.photo.transform.points_to_network(image.guides.map_xy),
+        query.transform.points_to_network(image.guides.query_xy),
         max_size=min(photo.network_long_side for photo in working),
         forced_resolution=[photo.network_shape for photo in working],
     )
@@ -161,34 +165,32 @@ def _tasks(number: int, image: FineImage, options: LocalizationOptions) -> Itera
         x, y = points.xy.T
         rows = np.flatnonzero((x >= left) & (x <= right - 1) & (y >= top) & (y <= bottom - 1))
         if len(rows):
-            yield _Task(number, pair, points, rows)
+            in_map, in_query = PhotoWindow(working[0], pair.window1), PhotoWindow(working[1], pair.window2)
+            yield _Task(number, in_map, in_query, points, rows)
 
 
 @torch.no_grad()
 def _match_batch(
-    model: AsymmetricCroCo3DStereo,
+    encoder: WindowEncoder,
     images: Sequence[FineImage],
     tasks: Sequence[_Task],
     options: LocalizationOptions,
 ) -> Iterator[ImageEvidence]:
-    """What each pair of windows says; a window that is in several pairs is encoded once."""
-    queries = [(images[task.image].query.working, task.windows.window2) for task in tasks]
-    known_images = [(images[task.image].photo.working, task.windows.window1) for task in tasks]
-    row_of = {key: row for row, key in enumerate(dict.fromkeys(queries + known_images))}
-    crops = [cut_window(photo, window) for photo, window in row_of]
-    features: list[EncodedImage] = model.encode(
-        [crop.tensor for crop in crops], batch_size=options.batch_size
-    )
-    pairs = [(row_of[seen], row_of[known]) for seen, known in zip(queries, known_images, strict=True)]
-    described = describe_pairs(model, features, pairs, options.batch_size)
-    for task, (seen_row, known_row), (seen, known) in zip(tasks, pairs, described, strict=True):
-        inside, rows = _inside(crops[known_row].from_working(task.points.xy[task.rows]), known.shape)
+    """What each pair of windows says."""
+    windows = encoder.encode([task.in_query for task in tasks], [task.in_map for task in tasks])
+    row_of = {window: row for row, window in enumerate(windows)}
+    features = [encoded.features for encoded in windows.values()]
+    pairs = [(row_of[task.in_query], row_of[task.in_map]) for task in tasks]
+    described = describe_pairs(encoder.model, features, pairs, options.batch_size)
+    for task, (seen, known) in zip(tasks, described, strict=True):
+        query_crop, map_crop = windows[task.in_query].crop, windows[task.in_map].crop
+        inside, rows = _inside(map_crop.from_working(task.points.xy[task.rows]), known.shape)
         rows = task.rows[rows]
         matched = match_points(
             seen, known, inside, pixel_tolerance=options.pixel_tolerance, subpixel=options.subpixel
         )
         query = images[task.image].query
-        working_xy = crops[seen_row].to_working(matched.query_xy)
+        working_xy = query_crop.to_working(matched.query_xy)
         rows = rows[matched.rows]
         evidence = ImageEvidence(
             query_xy=query.transform.points_to_original(working_xy),

@@ -19,7 +19,8 @@ from .options import LocalizationOptions
 from .pair_matching import KnownImage, match_known_images
 from .photos import FileTransform, NetworkPhoto, read_photo
 from .pointmaps import PlacedImage
-from .search import Solution
+from .search import Solution, agreeing
+from .window_features import WindowEncoder
 
 if TYPE_CHECKING:
     from mast3r_model import AsymmetricCroCo3DStereo, EncodedImage
@@ -58,7 +59,9 @@ class QueryMatcher:
         self, known: KnownMap, photo: NetworkPhoto, camera: QueryCamera, encoded: EncodedImage
     ) -> None:
         self.known, self.photo, self.camera, self.encoded = known, photo, camera, encoded
+        self._coarse: list[ImageEvidence] = []
         self._fine: dict[float, FinePhoto] = {}
+        self._windows = WindowEncoder(known.model, known.options.batch_size)
 
     def match(self, names: Sequence[str]) -> Iterator[tuple[str, ImageEvidence]]:
         """What the map images of these names say of the query; those without points or photo say nothing."""
@@ -88,15 +91,19 @@ class QueryMatcher:
         """Coarse to fine; windows of several images share batches."""
         known, options = self.known, self.known.options
         fine_images = []
-        for number, evidence in zip(numbers, coarse, strict=True):
+        self._coarse += coarse
+        guides = agreeing(self._coarse, self.camera, options)[-len(coarse) :]
+        for number, evidence, guide in zip(numbers, coarse, guides, strict=True):
             image = known.map.images[number]
             assert image.load_points is not None
             photo = read_photo(image.path, size=known.index.size, patch_size=known.model.patch_size)
             largest = LARGEST_GAP * self._fine_query(math.inf).enlargement
             fine_photo = FinePhoto.of(photo, image.camera, options, most=largest)
             query = self._fine_query(LARGEST_GAP * fine_photo.enlargement)
-            fine_images.append(FineImage(query, fine_photo, image.load_points(), image.cam2world, evidence))
-        return match_windows(known.model, fine_images, options)
+            fine_images.append(
+                FineImage(query, fine_photo, image.load_points(), image.cam2world, evidence, guide)
+            )
+        return match_windows(self._windows, fine_images, options)
 
     def _fine_query(self, most: float) -> FinePhoto:
         """The query enlarged at most so much, to the next quarter: map photos of like sizes share it."""

@@ -118,6 +118,27 @@ def solve(evidence: Evidence, camera: QueryCamera, options: LocalizationOptions)
     return best
 
 
+def agreeing(
+    parts: Sequence[ImageEvidence], camera: QueryCamera, options: LocalizationOptions
+) -> list[ImageEvidence]:
+    """Of each map image the matches that agree with the pose that all of them speak for.
+
+    Args:
+        parts: what each map image says.
+        camera: of the query.
+        options: of PnP.
+
+    Returns:
+        In their order; all matches if no pose is found.
+    """
+    evidence = Evidence(["" for _ in parts], list(parts))
+    solution = solve(evidence, camera, options)
+    if not solution.result.success:
+        return list(parts)
+    found = solution.correspondences
+    return [part.select(found.inlier[found.map_image == number]) for number, part in enumerate(parts)]
+
+
 def _solve_rows(
     found: Correspondences, rows: np.ndarray, camera: QueryCamera, options: LocalizationOptions
 ) -> PnPResult:
