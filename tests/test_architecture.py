@@ -22,13 +22,14 @@ ALLOWED = {
     "mast3r_sfm": {"mast3r_match", "mast3r_model"},
     "mast3r_visloc": {"mast3r_match", "mast3r_model"},
     "mast3r_train": {"mast3r_model", "croco_backbone"},
+    "mast3r_demo": {"mast3r_sfm", "mast3r_match", "mast3r_model"},
 }
 """Which of our packages each of our packages may import."""
 
 DISTRIBUTIONS = {"cv2": "opencv-python-headless", "PIL": "pillow"}
 """Distributions whose name is not that of their module."""
 
-OPTIONAL_IMPORTS = {"pillow_heif", "triton", "h5py", "peft", "ray", "habitat_sim"}
+OPTIONAL_IMPORTS = {"pillow_heif", "triton", "h5py", "peft", "ray", "habitat_sim", "viser"}
 """Imported behind a check, or an extra."""
 
 INDIRECT = {"tensorboard", "croco-backbone"}

@@ -27,10 +27,11 @@ PACKAGES = (
     "mast3r_train",
     "mast3r_train.conformance",
     "mast3r_train.losses",
+    "mast3r_demo",
 )
 """Every package whose names others may rely on; what is not here is private."""
 
-LIGHT = ("mast3r_model", "mast3r_match", "mast3r_sfm", "mast3r_visloc", "mast3r_train")
+LIGHT = ("mast3r_model", "mast3r_match", "mast3r_sfm", "mast3r_visloc", "mast3r_train", "mast3r_demo")
 """Packages that are imported without torch, so that ``mast3r --help`` is quick."""
 
 

@@ -1,0 +1,1 @@
+"""What mast3r-demo registers."""
