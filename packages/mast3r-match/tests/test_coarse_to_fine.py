@@ -230,6 +230,25 @@ def test_warped_pixels_are_where_the_homography_says() -> None:
     np.testing.assert_allclose(warped[pixels[:, 1], pixels[:, 0]], expected, atol=0.01)
 
 
+def test_warped_grey_levels_are_rounded() -> None:
+    """Spec 50, trap 5: truncated, the window would be half a level too dark."""
+    y, x = np.indices((700, 900))
+    levels = 20 + 0.2 * x + 0.05 * y
+    rectified = rectify_crop(np.array([[800.0, 0, 450], [0, 800, 350], [0, 0, 1]]), (500, 300, 800, 500))
+    photo = np.rint(np.stack([levels, levels / 2, 255 - levels], axis=-1)).astype(np.uint8)
+    height, width = rectified.size_wh[::-1]
+    pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).reshape(-1, 2)
+    seen_x, seen_y = apply_homography(rectified.homography, pixels).T
+    expected = (20 + 0.2 * seen_x + 0.05 * seen_y).reshape(height, width)
+    for each, wanted in (
+        (Image.fromarray(photo), np.stack([expected, expected / 2, 255 - expected], axis=-1)),
+        (Image.fromarray(photo[..., 0]), expected),
+    ):
+        warped = np.array(warp_image(each, rectified))
+        assert warped.dtype == np.uint8
+        np.testing.assert_allclose((warped - wanted).mean((0, 1)), 0, atol=0.02)
+
+
 @pytest.fixture
 def shifted(save_photo: Callable[[str, np.ndarray], Path], scene: np.ndarray) -> tuple[Path, Path]:
     """Two photos of one texture, the second 37 pixels further right and 21 further down."""
