@@ -29,7 +29,7 @@ def cover_windows(
     max_size: int = 512,
     forced_resolution: Sequence[Resolution],
 ) -> Iterator[WindowPair]:
-    """Pairs of windows, fullest first, until they hold nine tenths of the matches, or a further one holds few.
+    """Pairs of windows, fullest first, until they hold nine tenths of the matches, or another one holds few.
 
     `select_windows` wants every match near the middle of some window, which takes about twice as many pairs.
     And its windows of both images are free; here those of image 2 are of a lattice, so that one encoding of

@@ -83,7 +83,7 @@ def warp_image(
     """The photo as the virtual camera sees it.
 
     The homography is about pixel centres, Pillow's transform about corners: the half pixel is accounted for.
-    Grey levels between two whole ones are rounded; Pillow would truncate them, which makes a photo half a level
+    Grey levels between whole ones are rounded; Pillow truncates them, which makes a photo half a level
     darker (spec 50, trap 5).
 
     Args:
