@@ -116,6 +116,11 @@ def test_filters_change_what_is_written_and_not_the_scene(
     both = result_of(as_process(folder, "--format", "ply", *limits, "-o", tmp_path / "b", "--json"))
     assert both["points"] == count_points(tmp_path / "b" / "points.ply") == 0.75 * earth["points"]
     assert both["min_confidence"] > 2.1
+    few = ["--max-points", "1_000", "--only-photo", "1.jpg", "--only-photo", "2.jpg"]
+    thin = result_of(export(folder, "--format", "ply,depth", *few, "-o", tmp_path / "t", "--json"))
+    assert thin["points"] == count_points(tmp_path / "t" / "points.ply") == 1000
+    unknown = export(folder, "--format", "ply", "--only-photo", "3.jpg", "-o", tmp_path / "u")
+    assert unknown.code == 1
     assert (folder / "scene.safetensors").read_bytes() == state
 
 

@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from .tsdf import fuse_depths as fuse_depths
     from .video import FrameChoice as FrameChoice
     from .view_filters import filtered as filtered
+    from .view_filters import shown_confidence as shown_confidence
+    from .viewing_frame import viewing_frame as viewing_frame
 
 _MODULE_OF = {
     "AdamOptions": "sparse",
@@ -93,7 +95,9 @@ _MODULE_OF = {
     "predict_pairs": "predictions",
     "read_cameras": "cameras",
     "reconstruct": "reconstruct",
+    "shown_confidence": "view_filters",
     "tracks_from_matches": "tracks",
+    "viewing_frame": "viewing_frame",
 }
 
 __all__ = sorted(_MODULE_OF)

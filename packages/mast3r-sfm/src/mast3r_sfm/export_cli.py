@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from mast3r_model.cli import CommandContext, argument, command, option, output_option
+from mast3r_model.cli import CommandContext, argument, command, complete_names, option, output_option
 
 from .appearance import ViewFilters
 from .view_options import SECTION, view_options
-
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
 
 EXAMPLES = [
     "mast3r export scene/ --format glb --percentile 20 --mesh",
     "mast3r export scene/ --format colmap --format ply --mask-sky -o other/",
 ]
 FILE = click.Path(path_type=Path)
-
-
-def complete_format(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Names of exporters, for the shell."""
-    from click.shell_completion import CompletionItem
-
-    from mast3r_model import registry
-
-    return [CompletionItem(name) for name in registry("exporters").names() if name.startswith(incomplete)]
 
 
 @command("export", examples=EXAMPLES)
@@ -40,7 +28,7 @@ def complete_format(ctx: click.Context, param: click.Parameter, incomplete: str)
     required=True,
     metavar="NAME",
     section="Output",
-    shell_complete=complete_format,
+    shell_complete=complete_names("exporters", listed=True),
     help="cameras, colmap, depth, glb, nerfstudio, ply, or a plugin's. May be repeated.",
 )
 @view_options
@@ -49,6 +37,14 @@ def complete_format(ctx: click.Context, param: click.Parameter, incomplete: str)
     default=False,
     section=SECTION,
     help="Hide points in front of what other photos see; sfm has done it unless told not to.",
+)
+@option(
+    "--only-photo",
+    "only_photos",
+    multiple=True,
+    metavar="NAME",
+    section=SECTION,
+    help="Show the points of this photo alone. May be repeated.",
 )
 @output_option(help="Folder for the files; by default the scene's own.", metavar="DIR")
 def export(context: CommandContext, *, view: ViewFilters, **flags: Any) -> None:

@@ -22,6 +22,7 @@ class ExportRequest:
     formats: Sequence[str]
     view: ViewFilters
     clean_depth: bool
+    only_photos: tuple[str, ...]
     output: Path | None
     overwrite: bool
 
@@ -58,7 +59,9 @@ def run_export(context: CommandContext, request: ExportRequest) -> None:
     with context.timed("read"):
         scene = Scene.load(request.scene)
     with context.timed("filter"):
-        shown = filtered(scene, replace(request.view, clean_depth=request.clean_depth))
+        shown = filtered(
+            scene, replace(request.view, clean_depth=request.clean_depth, only_photos=request.only_photos)
+        )
     threshold = shown_confidence(shown)
     if scene.images and not len(shown.points):
         context.partial(f"no pixel is left above a confidence of {threshold:.4g}: show more of them")

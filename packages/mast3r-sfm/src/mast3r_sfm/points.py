@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .scene import PointCloud, SceneImage
+from .thinning import thinned
 
 USUAL_CONFIDENCE = 1.5
 """Upstream's threshold for points."""
@@ -23,14 +24,19 @@ def automatic_confidence(images: Sequence[SceneImage]) -> float:
     return float(np.median(confidence))
 
 
-def confident_points(images: Sequence[SceneImage], min_confidence: float) -> PointCloud:
+def confident_points(
+    images: Sequence[SceneImage], min_confidence: float, max_points: int | None = None
+) -> PointCloud:
     """The pixels above a confidence as one cloud of world points.
 
     Args:
         images: with depth.
         min_confidence: points must be above it.
+        max_points: of more, so many are kept, see `thinned`; None keeps all.
     """
     kept = [image.confidence > min_confidence for image in images]
+    if max_points is not None:
+        kept = thinned(kept, [image.confidence for image in images], max_points)
     return PointCloud(
         positions=np.concatenate([image.pts3d()[keep] for image, keep in zip(images, kept, strict=True)]),
         colors=np.concatenate([image.color[keep] for image, keep in zip(images, kept, strict=True)]),

@@ -11,10 +11,13 @@ from itertools import combinations
 from numbers import Real
 
 import numpy as np
+from jaxtyping import Bool
 
 from mast3r_model import InputError
+from mast3r_model.plugins import suggestion
 
 from .appearance import Appearance, ViewFilters
+from .backgrounds import is_black, is_white
 from .points import automatic_confidence, confident_points
 from .scene import PointCloud, Scene, SceneImage, Tracks
 
@@ -24,20 +27,24 @@ def filtered(scene: Scene, filters: ViewFilters) -> Scene:
 
         scene.save("scene/", shown=filtered(scene, ViewFilters(percentile=20, as_mesh=True)))
 
-    Sky first, so that its depths do not pull on others; then consistent depths, then cleaning with them,
-    then the threshold.
+    Sky and plain backgrounds first, so that their depths do not pull on others; then consistent depths, then
+    cleaning with them, then the threshold; then only some photos' points, so that it is the same for one and
+    for all.
 
     Args:
         scene: whole, as `reconstruct` made it; it is not changed.
         filters: what to show.
 
     Returns:
-        A scene with confidence 0 where pixels are sky or contradicted, with other depths if ``tsdf`` asks for
-        it, with the points above the threshold, and with the `Appearance` that exporters look at.
+        A scene with confidence 0 where pixels are sky, background, contradicted or of photos that are not
+        shown, with other depths if ``tsdf`` asks for it, with the points above the threshold, and with the
+        `Appearance` that exporters look at.
+
+    Raises:
+        InputError: a photo of ``only_photos`` is not in the scene.
     """
-    images = scene.images
-    if filters.mask_sky:
-        images = tuple(_without_sky(image) for image in images)
+    _check_names(scene, filters.only_photos)
+    images = tuple(_without_background(image, filters) for image in scene.images)
     if filters.tsdf > 0 or filters.clean_depth:
         pairs = overlapping_pairs(images, scene.tracks)
         if filters.tsdf > 0:
@@ -45,15 +52,20 @@ def filtered(scene: Scene, filters: ViewFilters) -> Scene:
         if filters.clean_depth:
             images = without_contradictions(images, pairs)
     threshold = _threshold(scene, images, filters)
+    if filters.only_photos:
+        images = tuple(
+            image if image.name in filters.only_photos else _hidden(image, np.True_) for image in images
+        )
     return replace(
         scene,
         images=images,
-        points=confident_points(images, threshold) if images else PointCloud.empty(),
+        points=confident_points(images, threshold, filters.max_points) if images else PointCloud.empty(),
         appearance=Appearance(
             min_confidence=threshold,
             as_mesh=filters.as_mesh,
             camera_size=filters.camera_size,
             cameras=filters.cameras,
+            max_points=filters.max_points,
         ),
     )
 
@@ -123,10 +135,27 @@ def _threshold(scene: Scene, images: Sequence[SceneImage], filters: ViewFilters)
     return max(limits) if limits else shown_confidence(scene)
 
 
-def _without_sky(image: SceneImage) -> SceneImage:
-    from .sky import segment_sky
+def _check_names(scene: Scene, wanted: Sequence[str]) -> None:
+    names = [image.name for image in scene.images]
+    for name in wanted:
+        if name not in names:
+            raise InputError(f"no photo of the scene is named {name!r}", suggestion(name, names))
 
-    return replace(image, confidence=np.where(segment_sky(image.color), 0, image.confidence))
+
+def _without_background(image: SceneImage, filters: ViewFilters) -> SceneImage:
+    if filters.mask_sky:
+        from .sky import segment_sky
+
+        image = _hidden(image, segment_sky(image.color))
+    if filters.drop_black:
+        image = _hidden(image, is_black(image.color))
+    if filters.drop_white:
+        image = _hidden(image, is_white(image.color))
+    return image
+
+
+def _hidden(image: SceneImage, where: Bool[np.ndarray, "h w"] | np.bool_) -> SceneImage:
+    return replace(image, confidence=np.where(where, 0, image.confidence))
 
 
 def _fused(

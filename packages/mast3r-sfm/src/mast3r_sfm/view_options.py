@@ -36,8 +36,13 @@ _FLAGS = [
            help="Show pixels above this confidence."),
     option("--percentile", type=click.FloatRange(min=0, max=100, max_open=True), metavar="P", section=SECTION,
            help="Hide the least certain P percent of all pixels."),
+    option("--max-points", type=click.IntRange(min=1), metavar="N", section=SECTION,
+           show_default="by the format",
+           help="Show at most N points: the most certain ones, spread over all photos."),
     option("--mesh", "as_mesh", is_flag=True, section=SECTION, help="Triangles instead of points."),
     option("--mask-sky", is_flag=True, section=SECTION, help="Hide what has the colours of sky."),
+    option("--drop-black", is_flag=True, section=SECTION, help="Hide black pixels: a plain background."),
+    option("--drop-white", is_flag=True, section=SECTION, help="Hide white pixels: a plain background."),
     option("--tsdf", type=click.FloatRange(min=0), default=0.0, metavar="X", section=SECTION,
            help="Move depths by at most X (world units) to where the photos agree; 0: off."),
     option("--cam-size", "camera_size", type=CameraSize(), metavar="X|auto", section=SECTION,
@@ -49,8 +54,11 @@ _FLAGS = [
 _NAMES = (
     "min_confidence",
     "percentile",
+    "max_points",
     "as_mesh",
     "mask_sky",
+    "drop_black",
+    "drop_white",
     "tsdf",
     "camera_size",
     "transparent_cameras",
@@ -58,7 +66,7 @@ _NAMES = (
 
 
 def view_options(function: Function) -> Callable[..., object]:
-    """Add ``--min-confidence --percentile --mesh --mask-sky --tsdf --cam-size --transparent-cams``.
+    """Add the options of a view, from ``--min-confidence`` to ``--transparent-cams``.
 
     The function gets them as one keyword ``view: ViewFilters``.
     """

@@ -24,6 +24,7 @@ from mast3r_sfm.exports.grid_mesh import grid_mesh
 from mast3r_sfm.exports.nerfstudio import write_nerfstudio
 from mast3r_sfm.exports.ply import write_ply
 from mast3r_sfm.scene import PointCloud, Scene, Tracks
+from mast3r_sfm.viewing_frame import viewing_frame
 
 Golden = dict[str, np.ndarray]
 
@@ -195,9 +196,27 @@ def test_glb_of_a_scene_shows_points_in_front_of_the_first_camera(scene: Scene, 
     assert len(cloud.vertices) == 3 * 48 * 64
     assert (cloud.vertices[:, 2] > 0).all()
     (few,) = reloaded(write_glb(bare(scene), tmp_path, max_points=1000)[0].read_bytes())
-    assert 800 < len(few.vertices) < 1200
+    assert len(few.vertices) == 1000
+    (fewer,) = reloaded(write_glb(bare(scene, max_points=500), tmp_path)[0].read_bytes())
+    assert len(fewer.vertices) == 500
     (tmp_path / "none").mkdir()
     assert write_glb(bare(scene, min_confidence=99), tmp_path / "none") == []
+
+
+def test_glb_in_a_frame_has_its_origin_in_the_middle(scene: Scene, tmp_path: Path) -> None:
+    far = scene.images[0].depth.copy()
+    far[0, 0] = 500  # one wrong point
+    made = replace(scene, images=(replace(scene.images[0], depth=far), *scene.images[1:]))
+    frame = viewing_frame(made)
+    found = reloaded(write_glb(made, tmp_path, frame=frame)[0].read_bytes())
+    bounds = np.array([part.bounds for part in found])
+    low, high = bounds[:, 0].min(axis=0), bounds[:, 1].max(axis=0)
+    np.testing.assert_allclose(low, -high, rtol=1e-5)
+    (cloud,) = (part for part in found if isinstance(part, trimesh.PointCloud))
+    positions = np.concatenate([image.pts3d().reshape(-1, 3) for image in made.images[:3]])
+    np.testing.assert_allclose(cloud.vertices, positions @ frame[:3, :3].T + frame[:3, 3], atol=1e-3)
+    invisible = [part for part in found if isinstance(part, trimesh.Trimesh) and part.area == 0]
+    assert len(invisible) == 1
 
 
 def test_glb_holds_linear_light_and_wants_no_lamps(scene: Scene, tmp_path: Path) -> None:
@@ -232,6 +251,8 @@ def test_a_mesh_stays_within_its_number_of_points(scene: Scene, tmp_path: Path) 
     assert len(whole.faces) == 3 * 4 * 47 * 63
     (thin,) = reloaded(write_glb(bare(scene, as_mesh=True), tmp_path, max_points=3000)[0].read_bytes())
     assert 1000 < len(thin.vertices) <= 3000
+    write_ply(bare(scene, as_mesh=True, max_points=3000), tmp_path)
+    assert len(trimesh.load(tmp_path / "mesh.ply", process=False).vertices) == len(thin.vertices)
 
 
 def test_ply_of_a_mesh_faces_the_cameras(scene: Scene, tmp_path: Path) -> None:

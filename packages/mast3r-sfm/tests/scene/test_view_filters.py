@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import trimesh
+from scipy.spatial.transform import Rotation
 
 from mast3r_model import InputError, OutputError
 from mast3r_sfm.appearance import ViewFilters
+from mast3r_sfm.points import confident_points
 from mast3r_sfm.scene import PointCloud, Scene, Tracks
+from mast3r_sfm.thinning import thinned
 from mast3r_sfm.view_filters import filtered, overlapping_pairs, percentile_confidence, shown_confidence
+from mast3r_sfm.viewing_frame import viewing_frame
 
 PIXELS = 48 * 64
 
@@ -151,6 +155,97 @@ def test_overlap_comes_from_tracks_where_there_are_any(scene: Scene) -> None:
     assert overlapping_pairs(scene.images, fewer) == [(0, 2), (3, 4)]
 
 
+def test_only_one_photo_s_points_are_those_that_it_has_among_all(scene: Scene) -> None:
+    made = replace(
+        scene,
+        images=tuple(replace(image, confidence=rising() + n) for n, image in enumerate(scene.images)),
+    )
+    name = made.images[3].name
+    whole = filtered(made, ViewFilters(percentile=50))
+    alone = filtered(made, ViewFilters(percentile=50, only_photos=(name,)))
+    assert shown_confidence(alone) == shown_confidence(whole)
+    shown = [int((image.confidence > shown_confidence(whole)).sum()) for image in whole.images]
+    assert len(alone.points) == shown[3] > 0
+    with pytest.raises(InputError, match="nobody"):
+        filtered(made, ViewFilters(only_photos=(name, "nobody.jpg")))
+
+
+def test_plain_backgrounds_are_hidden(scene: Scene) -> None:
+    color = np.full((48, 64, 3), 120, np.uint8)
+    color[:10], color[10:30] = 3, 250
+    made = replace(scene, images=tuple(replace(image, color=color) for image in scene.images))
+    shown = {
+        (black, white): len(filtered(made, ViewFilters(drop_black=black, drop_white=white)).points)
+        for black in (False, True)
+        for white in (False, True)
+    }
+    rows = 5 * 64
+    assert shown == {
+        (False, False): 48 * rows,
+        (True, False): 38 * rows,
+        (False, True): 28 * rows,
+        (True, True): 18 * rows,
+    }
+
+
+def test_a_limit_takes_the_most_certain_of_every_part(scene: Scene) -> None:
+    made = with_confidence(scene, rising())
+    most = 5 * PIXELS // 4
+    seen = filtered(made, ViewFilters(max_points=most))
+    assert len(seen.points) == most == len(confident_points(seen.images, 0, most))
+    kept = thinned([np.ones((48, 64), bool)] * 5, [rising()] * 5, most)
+    for mask in kept:
+        # each 2 x 2 pixels keep their last, which is the surest
+        np.testing.assert_array_equal(np.argwhere(mask) % 2, 1)
+    np.testing.assert_array_equal(seen.images[0].confidence, made.images[0].confidence)  # for depth exports
+    assert seen.appearance.max_points == most
+
+
+@pytest.mark.parametrize("count", [1, 7, 100, 1999])
+def test_photos_keep_the_same_share(count: int) -> None:
+    random = np.random.default_rng(count)
+    masks = [random.random((30, 41)) < share for share in (0.9, 0.3, 0.0, 0.6)]
+    confidences = [random.random(mask.shape) for mask in masks]
+    kept = thinned(masks, confidences, count)
+    sizes = np.array([mask.sum() for mask in masks])
+    found = np.array([mask.sum() for mask in kept])
+    assert found.sum() == min(count, sizes.sum())
+    np.testing.assert_allclose(found, sizes * min(1, count / sizes.sum()), atol=1)
+    assert all((mask[chosen]).all() for mask, chosen in zip(masks, kept, strict=True))
+    with pytest.raises(InputError):
+        thinned(masks, confidences, 0)
+
+
+def test_a_viewing_frame_is_upright_and_about_the_middle(scene: Scene) -> None:
+    seen = filtered(scene, ViewFilters(min_confidence=1))
+    frame = viewing_frame(seen)
+    np.testing.assert_allclose(frame[:3, :3] @ frame[:3, :3].T, np.eye(3), atol=1e-9)
+    assert np.linalg.det(frame[:3, :3]) == pytest.approx(1)
+    group = seen.components()[0]
+    points = group.points.positions @ frame[:3, :3].T + frame[:3, 3]
+    low, high = np.quantile(points, [0.05, 0.95], axis=0)
+    np.testing.assert_allclose(low, -high, atol=1e-6)
+    for image in group.images:
+        axes = frame[:3, :3] @ image.cam2world[:3, :3]
+        assert axes[1, 1] < -0.9  # the photo's down is down
+        assert axes[2, 2] < -0.9  # it looks along -z
+
+
+def test_a_viewing_frame_is_found_where_photos_look_all_ways(scene: Scene) -> None:
+    around = []
+    for number in range(4):
+        pose = np.eye(4)
+        pose[:3, :3] = Rotation.from_euler("y", 90 * number, degrees=True).as_matrix()
+        around.append(replace(scene.images[0], cam2world=pose, component=0))
+    made = Scene(tuple(around), PointCloud.empty(), Tracks.empty())
+    frame = viewing_frame(made)
+    np.testing.assert_allclose(frame, np.diag([1.0, -1, -1, 1]), atol=1e-9)
+    down = np.eye(4)
+    down[:3, :3] = Rotation.from_euler("x", 90, degrees=True).as_matrix()  # looks along the others' down
+    straight = replace(made, images=(*around[:1], replace(around[0], cam2world=down)))
+    assert np.isfinite(viewing_frame(straight)).all()
+
+
 def test_an_empty_scene_can_be_filtered() -> None:
     empty = Scene((), PointCloud.empty(), Tracks.empty())
     seen = filtered(empty, ViewFilters(percentile=10, mask_sky=True, tsdf=0.1, clean_depth=True))
@@ -165,6 +260,7 @@ def test_an_empty_scene_can_be_filtered() -> None:
         {"tsdf": -0.1},
         {"tsdf": float("inf")},
         {"camera_size": -1},
+        {"max_points": 0},
         {"min_confidence": float("nan")},
     ],
 )

@@ -14,6 +14,7 @@ import trimesh
 from jaxtyping import Bool, Float, UInt8
 
 from mast3r_sfm.appearance import CameraStyle
+from mast3r_sfm.thinning import thinned
 from mast3r_sfm.view_filters import shown_confidence
 
 from .files import component_files
@@ -60,7 +61,7 @@ def glb_scene(
     cameras: CameraStyle = "photos",
     linear_light: bool = False,
 ) -> trimesh.Scene:
-    """Put views together; the first camera is at the origin, in glTF's axes (x right, y up, z backward).
+    """Put views together; the first camera is at the origin, with x to the left, y up, z ahead.
 
     Args:
         views: at least one.
@@ -94,22 +95,32 @@ def glb_scene(
         if cameras == "photos":
             scene.add_geometry(camera_picture(shape, view.cam2world, view.color))
         scene.add_geometry(camera_wireframe(shape, view.cam2world, color))
-    first = views[0].cam2world @ np.diag([-1.0, -1.0, 1.0, 1.0])
     if scene.geometry:
-        scene.apply_transform(np.linalg.inv(first))  # type: ignore[no-untyped-call]
+        scene.apply_transform(np.linalg.inv(_first_frame(views[0].cam2world)))  # type: ignore[no-untyped-call]
     return scene
 
 
-def write_glb(scene: Scene, folder: Path, *, max_points: int | None = DEFAULT_MAX_POINTS) -> list[Path]:
+def write_glb(
+    scene: Scene,
+    folder: Path,
+    *,
+    max_points: int | None = None,
+    frame: Float[np.ndarray, "4 4"] | None = None,
+) -> list[Path]:
     """Write ``scene.glb`` (further groups of images: ``scene_1.glb``, ...), as `Scene.appearance` says.
 
     Args:
         scene: to write.
         folder: to write into.
-        max_points: of more, a random choice is written (the same one every time); of a mesh with more
-            vertices, every second, third, ... row and column of pixels.
+        max_points: of more, the most certain ones are written, spread over all photos (`thinned`); of a mesh
+            with more vertices, every second, third, ... row and column of pixels. None: as the scene's
+            appearance says, else 5 million.
+        frame: from the world to the file's axes, such as `viewing_frame`; viewers turn about its origin, for
+            an invisible triangle makes that the middle of everything, however far away some points are. None:
+            the first camera's axes.
     """
     look, threshold = scene.appearance, shown_confidence(scene)
+    most = max_points or look.max_points or DEFAULT_MAX_POINTS
     written = []
     for component, path in component_files(scene, folder / "scene.glb"):
         if not component.images:
@@ -118,11 +129,10 @@ def write_glb(scene: Scene, folder: Path, *, max_points: int | None = DEFAULT_MA
         count = sum(int(view.mask.sum()) for view in views)
         if not count:
             log.warning("%s shows cameras only: no pixel's confidence is above %g", path.name, threshold)
-        share = min(1.0, max_points / max(count, 1)) if max_points is not None else 1.0
         drawn = glb_scene(
-            views if look.as_mesh else _thinned(views, share),
+            views if look.as_mesh else _thinned(views, component, most),
             as_mesh=look.as_mesh,
-            mesh_step=math.ceil(share**-0.5),
+            mesh_step=math.ceil(max(1.0, count / most) ** 0.5),
             camera_size=_camera_size(views) if look.camera_size is None else look.camera_size,
             cameras=look.cameras,
             linear_light=True,
@@ -130,6 +140,8 @@ def write_glb(scene: Scene, folder: Path, *, max_points: int | None = DEFAULT_MA
         if not drawn.geometry:
             log.warning("%s not written: there is nothing to draw", path.name)
             continue
+        if frame is not None:
+            _turn(drawn, frame @ _first_frame(component.images[0].cam2world))
         data = drawn.export(  # type: ignore[no-untyped-call]
             file_type="glb", tree_postprocessor=_without_lights
         )
@@ -173,11 +185,22 @@ def _view(image: SceneImage, threshold: float) -> GlbView:
     )
 
 
-def _thinned(views: Sequence[GlbView], share: float) -> list[GlbView]:
-    if share >= 1:
-        return list(views)
-    random = np.random.default_rng(0)
-    return [replace(view, mask=view.mask & (random.random(view.mask.shape) < share)) for view in views]
+def _thinned(views: Sequence[GlbView], scene: Scene, count: int) -> list[GlbView]:
+    masks = thinned([view.mask for view in views], [image.confidence for image in scene.images], count)
+    return [replace(view, mask=mask) for view, mask in zip(views, masks, strict=True)]
+
+
+def _turn(drawn: trimesh.Scene, transform: Float[np.ndarray, "4 4"]) -> None:
+    """Move a scene, and add a triangle without area that reaches equally far in opposite directions."""
+    drawn.apply_transform(transform)  # type: ignore[no-untyped-call]
+    reach = np.abs(drawn.bounds).max(axis=0)
+    corners = np.stack([-reach, reach])
+    drawn.add_geometry(trimesh.Trimesh(corners, [[0, 0, 0], [1, 1, 1]], process=False))
+
+
+def _first_frame(cam2world: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
+    """The world from the axes that files are written in: the first camera's, x to the left, y up."""
+    return cam2world @ np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def _camera_size(views: Sequence[GlbView]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,24 +46,30 @@ def write_ply(scene: Scene, folder: Path) -> list[Path]:
         threshold = shown_confidence(scene)
         for component, path in component_files(scene, folder / MESH_FILE):
             if component.images:
-                write_mesh(component, path, threshold)
+                write_mesh(component, path, threshold, max_points=scene.appearance.max_points)
                 written.append(path)
     return written
 
 
-def write_mesh(scene: Scene, path: Path, min_confidence: float) -> None:
-    """Write the pixels above a confidence as one mesh; see `write_ply`."""
+def write_mesh(scene: Scene, path: Path, min_confidence: float, *, max_points: int | None = None) -> None:
+    """Write the pixels above a confidence as one mesh; see `write_ply`.
+
+    Args:
+        scene: one group of images.
+        path: of the file.
+        min_confidence: pixels must be above it.
+        max_points: of more vertices, those of every second, third, ... row and column are taken; None: all.
+    """
+    masks = [(image.confidence > min_confidence) & (image.depth > 0) for image in scene.images]
+    count = sum(int(mask.sum()) for mask in masks)
+    step = math.ceil(max(1.0, count / (max_points or count or 1)) ** 0.5)
+    thin = (slice(None, None, step), slice(None, None, step))
     meshes = [
-        grid_mesh(
-            image.pts3d(),
-            image.color,
-            (image.confidence > min_confidence) & (image.depth > 0),
-            both_sides=False,
-        )
-        for image in scene.images
+        grid_mesh(image.pts3d()[thin], image.color[thin], mask[thin], both_sides=False)
+        for image, mask in zip(scene.images, masks, strict=True)
     ]
     mesh = joined_meshes(meshes)
-    colors = np.concatenate([image.color.reshape(-1, 3) for image in scene.images])
+    colors = np.concatenate([image.color[thin].reshape(-1, 3) for image in scene.images])
     solid = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_colors=colors, process=False)
     solid.remove_unreferenced_vertices()
     solid.export(path, file_type="ply")
