@@ -11,7 +11,7 @@ from .options import ReconstructionOptions
 from .pairs import Pair, graph_pairs
 from .photos import ImageSet
 from .predictions import PredictionCache, encode_images
-from .predictions.predict import Progress
+from .progress import Progress, shown
 
 
 def choose_pairs(
@@ -28,7 +28,11 @@ def choose_pairs(
         features = encode_images(
             model, images, cache=cache, engine=options.engine, options=options.prediction, progress=progress
         )
-        described = [described for one in features for described in retriever.describe([one])]
+        described = []
+        with shown(progress, "comparing images", len(images)) as advance:
+            for one in features:
+                described += retriever.describe([one])
+                advance(1)
         return np.asarray(retriever.similarity(described, described), dtype=np.float32)
 
     return graph_pairs(options.graph, len(images), similarity=similarity)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,9 @@ from torch import Tensor
 from mast3r_match import find_masks, find_photos
 from mast3r_model import ImageError, ImageTransform, InputError, LoadedImage, load_image, load_mask, read_rgb
 
+from .progress import Progress, shown
 from .scene import DroppedImage
+from .threads import in_threads
 from .video import FrameChoice, extract_frames, is_video
 
 LOADING_THREADS = 8
@@ -143,6 +144,7 @@ def open_images(
     frames: FrameChoice | None = None,
     frames_folder: Path | None = None,
     keep_duplicates: bool = False,
+    progress: Progress | None = None,
 ) -> ImageSet:
     """Find and check the images of a reconstruction::
 
@@ -160,6 +162,7 @@ def open_images(
         frames: which frames to take from videos.
         frames_folder: where frames are written, one folder per video; needed for videos.
         keep_duplicates: keep images of equal content; else all but the first are dropped.
+        progress: shows bars; what is raised from one ends the reading.
 
     Returns:
         The usable images; unreadable ones and duplicates are in ``dropped`` with their reasons.
@@ -175,7 +178,7 @@ def open_images(
             if frames_folder is None:
                 raise InputError(f"{given} is a video, and no folder for its frames is given")
             folder = frames_folder / Path(given).stem
-            paths += extract_frames(Path(given), folder, frames or FrameChoice())
+            paths += extract_frames(Path(given), folder, frames or FrameChoice(), progress=progress)
         else:
             paths += find_photos([given], recursive=recursive)
     paths = list(dict.fromkeys(paths))
@@ -183,7 +186,8 @@ def open_images(
         raise InputError("no images were given", "give a folder, files, or a video")
     folders = {Path(given) for given in inputs}
     names = _names(paths, folders.pop() if len(folders) == 1 else None)
-    loaded = _load_all(paths, names, find_masks(masks, paths), size=size, patch_size=patch_size)
+    masks_of = find_masks(masks, paths)
+    loaded = _load_all(paths, names, masks_of, size=size, patch_size=patch_size, progress=progress)
     return _usable(loaded, keep_duplicates=keep_duplicates)
 
 
@@ -207,9 +211,16 @@ def network_input(pixels: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "3 h w"]:
 
 
 def _load_all(
-    paths: Sequence[Path], names: Sequence[str], masks: Sequence[Path | None], *, size: int, patch_size: int
+    paths: Sequence[Path],
+    names: Sequence[str],
+    masks: Sequence[Path | None],
+    *,
+    size: int,
+    patch_size: int,
+    progress: Progress | None,
 ) -> list[SourceImage | DroppedImage]:
-    def load(path: Path, name: str, mask: Path | None) -> SourceImage | DroppedImage:
+    def load(wanted: tuple[Path, str, Path | None]) -> SourceImage | DroppedImage:
+        path, name, mask = wanted
         try:
             loaded = load_image(path, size, patch_size=patch_size)
             if any(side % patch_size for side in loaded.transform.network_shape):
@@ -220,8 +231,9 @@ def _load_all(
         image = SourceImage.from_loaded(loaded, name, _allowed(mask, loaded.transform))
         return DroppedImage(name, "it shows nothing: all of it is of one colour") if _blank(image) else image
 
-    with ThreadPoolExecutor(min(LOADING_THREADS, os.cpu_count() or 1)) as threads:
-        return list(threads.map(load, paths, names, masks))
+    wanted = list(zip(paths, names, masks, strict=True))
+    with shown(progress, "reading photos", len(wanted)) as advance:
+        return in_threads(load, wanted, workers=min(LOADING_THREADS, os.cpu_count() or 1), advance=advance)
 
 
 def _allowed(mask: Path | None, transform: ImageTransform) -> Bool[np.ndarray, "h w"] | None:
@@ -250,7 +262,9 @@ def _usable(loaded: Sequence[SourceImage | DroppedImage], *, keep_duplicates: bo
             images.append(image)
     if not images:
         reasons = "; ".join(sorted({drop.reason for drop in dropped})[:3])
-        raise InputError(f"none of the {len(loaded)} images can be used: {reasons}")
+        raise InputError(
+            f"none of the {len(loaded)} images can be used: {reasons}", "give photos that can be opened"
+        )
     return ImageSet(tuple(images), tuple(dropped))
 
 

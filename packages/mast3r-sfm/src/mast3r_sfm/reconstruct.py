@@ -29,7 +29,7 @@ from .pairs import Pair
 from .photos import ImageSet, open_images
 from .points import automatic_confidence, confident_points
 from .predictions import Forecast, PredictionCache
-from .predictions.predict import Progress
+from .progress import Progress
 from .refinement import RefinementOptions, refine_scene
 from .report import StageLog
 from .scale import check_distance, set_scale
@@ -48,6 +48,7 @@ def reconstruct(
     options: ReconstructionOptions | None = None,
     progress: Progress | None = None,
     on_forecast: Callable[[Forecast], None] | None = None,
+    on_partial: Callable[[Scene], None] | None = None,
 ) -> Scene:
     """Cameras, depth and points of photos of one place::
 
@@ -62,8 +63,11 @@ def reconstruct(
         known: intrinsics and poses that are known.
         cache: folder in which predictions are kept, so that a second run computes nothing twice.
         options: how.
-        progress: shows bars, see `predict_pairs`.
+        progress: shows bars of every long part. What is raised from one (see `Advance`) ends the work and
+            comes out here; a second run with the same cache goes on with the predictions made until then.
         on_forecast: is told what is ahead before the long part.
+        on_partial: is given what can be shown before the end: of each group of photos, cameras and sparse
+            points after the coarse alignment (mapper ``sparse``), see `partial_scene`.
 
     Returns:
         The scene, in metres as the network sees them unless poses or a distance are known. Photos that could
@@ -77,7 +81,7 @@ def reconstruct(
     options, log = options or ReconstructionOptions(), StageLog()
     if not isinstance(images, ImageSet):
         inputs = [images] if isinstance(images, (str, Path)) else images
-        images = open_images(inputs, size=size, patch_size=model.patch_size)
+        images = open_images(inputs, size=size, patch_size=model.patch_size, progress=progress)
     check_count(images)
     check_known(images, known)
     check_distance(images, options.known_distance)
@@ -94,6 +98,7 @@ def reconstruct(
         log=log,
         progress=progress,
         on_forecast=on_forecast,
+        on_partial=on_partial,
     )
     placement = place_images(task)
     if not placement.groups:
@@ -143,7 +148,8 @@ def refined(task: MappingTask, placement: Placement, scene: Scene) -> tuple[Scen
         scene,
         known=task.known,
         shared_intrinsics=options.shared_intrinsics,
-        find_tracks=lambda images: tracks_from_matches(images, matches),
+        find_tracks=lambda images: tracks_from_matches(images, matches, progress=task.progress),
         options=RefinementOptions(always=options.refine == "ba", free_focals=options.refine == "ba"),
+        progress=task.progress,
     )
     return result.scene, result.as_report()

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float
 from mast3r_model import InputError
 
 from .keypoints import KeypointGraph, PairMatches, keypoint_graph
+from .progress import Progress, shown
 from .rays import (
     Observations,
     Views,
@@ -52,7 +53,11 @@ class TrackOptions:
 
 
 def tracks_from_matches(
-    images: Sequence[SceneImage], pairs: PairMatches, *, options: TrackOptions | None = None
+    images: Sequence[SceneImage],
+    pairs: PairMatches,
+    *,
+    options: TrackOptions | None = None,
+    progress: Progress | None = None,
 ) -> Tracks:
     """Make tracks of matches between placed images.
 
@@ -60,6 +65,7 @@ def tracks_from_matches(
         images: with cameras and depth maps.
         pairs: matches in network pixels, by pair of indices into ``images``.
         options: how.
+        progress: shows a bar.
 
     Returns:
         Tracks with triangulated positions, the mean colour of their pixels, and errors in original pixels.
@@ -77,12 +83,14 @@ def tracks_from_matches(
     graph = graph.subset(np.ones(len(graph), bool), agrees)
     free = np.ones(len(graph), bool)
     parts: list[tuple[Float[np.ndarray, "t 3"], Observations]] = []
-    for _ in range(options.rounds):
-        points, found = _one_round(graph, free, views, guesses, depth_known, options)
-        if not len(points):
-            break
-        parts.append((points, found))
-        free[found.keypoint] = False
+    with shown(progress, "making tracks", options.rounds) as advance:
+        for _ in range(options.rounds):
+            points, found = _one_round(graph, free, views, guesses, depth_known, options)
+            advance(1)
+            if not len(points):
+                break
+            parts.append((points, found))
+            free[found.keypoint] = False
     return _finished(images, parts, views, color)
 
 

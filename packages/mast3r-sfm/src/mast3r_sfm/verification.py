@@ -9,7 +9,6 @@ counts. In a small image a line's neighbourhood is a larger part of the whole, s
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +19,8 @@ from torch import Tensor
 from mast3r_match import Correspondences, Matches, verify_matches
 
 from .pairs import Pair
+from .progress import Progress, shown
+from .threads import in_threads
 
 LEAST_INLIERS = 20
 """Beyond the share: of few matches many fit by chance (``nano``: 28 of 57, 40 of 97, with a white wall)."""
@@ -52,17 +53,28 @@ class PairCheck:
         return self.share * len(self.inliers) >= LEAST_INLIERS + LEAST_SHARE * len(self.inliers)
 
 
-def check_pairs(matches: dict[Pair, Correspondences], long_side: int = STRICT_BELOW) -> dict[Pair, PairCheck]:
+def check_pairs(
+    matches: dict[Pair, Correspondences],
+    long_side: int = STRICT_BELOW,
+    *,
+    progress: Progress | None = None,
+) -> dict[Pair, PairCheck]:
     """Check every pair by a fundamental matrix; the cameras need not be known.
 
     Args:
         matches: of each pair, network pixels.
         long_side: of the network's images, in pixels.
+        progress: shows a bar.
     """
     strict = THRESHOLD * min(1.0, long_side / STRICT_BELOW)
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        checks = threads.map(lambda found: _check(found, strict), matches.values())
-        return dict(zip(matches, checks, strict=True))
+    with shown(progress, "verifying pairs", len(matches)) as advance:
+        checks = in_threads(
+            lambda found: _check(found, strict),
+            list(matches.values()),
+            workers=os.cpu_count() or 1,
+            advance=advance,
+        )
+    return dict(zip(matches, checks, strict=True))
 
 
 def _check(found: Correspondences, strict: float) -> PairCheck:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from mast3r_model import InputError, atomic_write
+
+from .progress import Progress, shown
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".wmv", ".3gp")
 
@@ -81,7 +84,9 @@ def is_video(path: str | Path) -> bool:
     return Path(path).suffix.lower() in VIDEO_SUFFIXES
 
 
-def extract_frames(video: Path, folder: Path, choice: FrameChoice | None = None) -> list[Path]:
+def extract_frames(
+    video: Path, folder: Path, choice: FrameChoice | None = None, *, progress: Progress | None = None
+) -> list[Path]:
     """Write a video's sharp, well-spread frames as JPEG files.
 
     The video is cut into as many slots as frames are wanted: slots of equal time for `fps`, else of equal
@@ -91,6 +96,7 @@ def extract_frames(video: Path, folder: Path, choice: FrameChoice | None = None)
         video: the file.
         folder: for ``<video>_<frame number>.jpg``; made if missing, other files in it stay.
         choice: how many.
+        progress: shows bars; what is raised from one ends the reading, and whole frames stay.
 
     Returns:
         The files, in the video's order.
@@ -100,16 +106,21 @@ def extract_frames(video: Path, folder: Path, choice: FrameChoice | None = None)
         OutputError: a frame cannot be written.
     """
     choice = choice or FrameChoice()
-    judged, rate = _judge(video, choice)
+    judged, rate = _judge(video, choice, progress)
     wanted = _wanted(choice, judged[-1].index + 1, rate)
     chosen = {frame.index for frame in choose_frames(judged, wanted, choice)}
     paths: list[Path] = []
-    for index, picture in _decoded(video, chosen):
-        path = folder / f"{video.stem}_{index:06d}.jpg"
-        encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, choice.quality])[1]
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(encoded.tobytes())
-        paths.append(path)
+    with (
+        shown(progress, "writing frames", len(chosen)) as advance,
+        closing(_decoded(video, chosen)) as frames,
+    ):
+        for index, picture in frames:
+            path = folder / f"{video.stem}_{index:06d}.jpg"
+            encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, choice.quality])[1]
+            with atomic_write(path) as temporary:
+                temporary.write_bytes(encoded.tobytes())
+            paths.append(path)
+            advance(1)
     LOGGER.info("%s: took %d frames", video, len(paths))
     return paths
 
@@ -150,7 +161,7 @@ def _change(before: _Judged, after: _Judged) -> float:
     return float(np.abs(after.thumbnail - before.thumbnail).mean())
 
 
-def _judge(video: Path, choice: FrameChoice) -> tuple[list[_Judged], float]:
+def _judge(video: Path, choice: FrameChoice, progress: Progress | None) -> tuple[list[_Judged], float]:
     """Look at the frames, or at every so many of them; also the video's frames per second."""
     if not video.is_file():
         raise InputError(f"no such video: {video}")
@@ -162,7 +173,14 @@ def _judge(video: Path, choice: FrameChoice) -> tuple[list[_Judged], float]:
     step = 1
     if frames > 0:  # some containers do not say
         step = max(1, frames // (_LOOKED_AT_PER_FRAME * _wanted(choice, frames, rate)))
-    judged = [_look_at(index, picture) for index, picture in _decoded(video, step)]
+    judged: list[_Judged] = []
+    with (
+        shown(progress, "looking at frames", frames // step or None) as advance,
+        closing(_decoded(video, step)) as pictures,
+    ):
+        for index, picture in pictures:
+            judged.append(_look_at(index, picture))
+            advance(1)
     if not judged:
         raise InputError(f"cannot decode any frame of {video}", "convert it to MP4 (H.264) with another tool")
     return judged, rate
@@ -178,7 +196,7 @@ def _look_at(index: int, picture: UInt8[np.ndarray, "height width 3"]) -> _Judge
 
 def _decoded(
     video: Path, wanted: int | set[int]
-) -> Iterator[tuple[int, UInt8[np.ndarray, "height width 3"]]]:
+) -> Generator[tuple[int, UInt8[np.ndarray, "height width 3"]], None, None]:
     """(number, BGR picture) of every so many frames, or of those listed."""
     capture = cv2.VideoCapture(str(video))
     try:

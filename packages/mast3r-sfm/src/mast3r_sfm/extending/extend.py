@@ -22,7 +22,7 @@ from mast3r_sfm.pairs import Pair, pair_indices
 from mast3r_sfm.photos import ImageSet, open_images
 from mast3r_sfm.points import automatic_confidence, confident_points
 from mast3r_sfm.predictions import Forecast, PredictionCache
-from mast3r_sfm.predictions.predict import Progress
+from mast3r_sfm.progress import Progress
 from mast3r_sfm.report import StageLog
 from mast3r_sfm.scene import DroppedImage, PointCloud, Scene, SceneImage
 from mast3r_sfm.sparse import AdamOptions
@@ -45,6 +45,7 @@ def extend_scene(
     options: ReconstructionOptions | None = None,
     progress: Progress | None = None,
     on_forecast: Callable[[Forecast], None] | None = None,
+    on_partial: Callable[[Scene], None] | None = None,
 ) -> Scene:
     """Add photos to a finished scene without computing it again::
 
@@ -65,8 +66,9 @@ def extend_scene(
         known: intrinsics and poses (in the scene's world) of new photos; those of old ones do not count.
         cache: folder in which predictions are kept, best the one that the scene was made with.
         options: how; ``mapper`` must be ``sparse`` and ``solver`` ``lm``. Refinement moves new photos only.
-        progress: shows bars, see `predict_pairs`.
+        progress: shows bars, and ends the work, as for `reconstruct`.
         on_forecast: is told what is ahead before the long part.
+        on_partial: as for `reconstruct`; old photos are in it too.
 
     Returns:
         The scene with more images. New photos that match none of the old ones, but each other, are groups of
@@ -82,7 +84,8 @@ def extend_scene(
     _check(scene, options)
     if not isinstance(photos, ImageSet):
         inputs = [photos] if isinstance(photos, (str, Path)) else photos
-        photos = open_images(inputs, size=network_size(scene.images), patch_size=model.patch_size)
+        size = network_size(scene.images)
+        photos = open_images(inputs, size=size, patch_size=model.patch_size, progress=progress)
     joined = join_photos(scene, photos)
     images, store = joined.images, PredictionCache(cache)
     with log.stage("pairs"):
@@ -101,6 +104,7 @@ def extend_scene(
         log=log,
         progress=progress,
         on_forecast=on_forecast,
+        on_partial=on_partial,
     )
     additions = place_new(task, joined)
     return _with_additions(task, joined, additions)
@@ -133,7 +137,9 @@ def _with_additions(task: MappingTask, joined: JoinedPhotos, additions: Addition
     matches = {(row[i], row[j]): found for (i, j), found in additions.matches.items()}
     with log.stage("tracks"):
         matches |= stored_matches(before.images, before.tracks)
-        tracks = tracks_from_matches(images, matches) if placed else before.tracks
+        tracks = before.tracks
+        if placed:
+            tracks = tracks_from_matches(images, matches, progress=task.progress)
     scene = replace(before, images=images, tracks=tracks, points=PointCloud.empty())
     with log.stage("refinement"):
         scene, refinement = refined(task, joined, scene, matches)

@@ -16,8 +16,10 @@ from mast3r_sfm.mapping import (
     MappingTask,
     PlacedGroup,
     Placement,
+    align_group,
     alignment_report,
     join_groups,
+    lift_group,
     map_sparse,
     network_depth,
     placed_image,
@@ -25,7 +27,7 @@ from mast3r_sfm.mapping import (
 from mast3r_sfm.pairs import Pair
 from mast3r_sfm.scale import set_scale
 from mast3r_sfm.scene import DroppedImage, SceneImage
-from mast3r_sfm.sparse import CameraPriors, align, build_problem, dense_points
+from mast3r_sfm.sparse import CameraPriors, build_problem
 from mast3r_sfm.verification import LEAST_INLIERS
 
 from .joined import JoinedPhotos
@@ -125,9 +127,10 @@ def _place_in_world(
     within = _within(matches, numbers)
     with task.log.stage("alignment"):
         problem = build_problem(views, list(within), list(within.values()))
-        alignment = align(problem, options=options.align, priors=_priors(task, numbers, old))
+        images = task.images.subset(numbers)
+        alignment = align_group(task, images, problem, _priors(task, numbers, old), component)
     with task.log.stage("depth"):
-        points = dense_points(views, alignment, clean=options.clean_depth, pairs=problem.pairs)
+        points = lift_group(task, views, alignment, problem)
     placed = {
         number: placed_image(
             task.images[number],

@@ -41,10 +41,11 @@ def refined(
         scene,
         known=_known(task, joined, scene),
         shared_intrinsics=task.options.shared_intrinsics,
-        find_tracks=lambda images: tracks_from_matches(restored(images), matches),
+        find_tracks=lambda images: tracks_from_matches(restored(images), matches, progress=task.progress),
         options=RefinementOptions(
             always=task.options.refine == "ba", free_focals=task.options.refine == "ba"
         ),
+        progress=task.progress,
     )
     return replace(result.scene, images=restored(result.scene.images)), result.as_report()
 

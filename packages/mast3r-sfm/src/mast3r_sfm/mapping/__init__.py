@@ -6,7 +6,9 @@ from .joining import join_groups as join_groups
 from .mappers import place_images as place_images
 from .prepare import prepare_mapping as prepare_mapping
 from .record import reconstruction_report as reconstruction_report
+from .sparse_mapper import align_group as align_group
 from .sparse_mapper import alignment_report as alignment_report
+from .sparse_mapper import lift_group as lift_group
 from .sparse_mapper import map_sparse as map_sparse
 from .task import MappingTask as MappingTask
 from .task import PlacedGroup as PlacedGroup
@@ -19,9 +21,11 @@ __all__ = [
     "MappingTask",
     "PlacedGroup",
     "Placement",
+    "align_group",
     "alignment_report",
     "gather",
     "join_groups",
+    "lift_group",
     "map_sparse",
     "network_depth",
     "place_images",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from mast3r_sfm.canonical import CanonicalAccumulator, CanonicalView
 from mast3r_sfm.pairs import Pair
 from mast3r_sfm.photos import ImageSet, SourceImage
 from mast3r_sfm.predictions import TwoViewPrediction
+from mast3r_sfm.progress import Progress, shown
 from mast3r_sfm.sparse import CrossPointmap, connected_components
 from mast3r_sfm.verification import PairCheck, check_pairs
 
@@ -63,12 +64,13 @@ class Gathered:
 
 def gather(
     images: ImageSet,
-    predictions: Iterable[TwoViewPrediction],
+    predictions: Collection[TwoViewPrediction],
     *,
     subsample: int = 8,
     verify: bool = True,
     matching_confidence: float = 0.0,
     upstream_centers: bool = False,
+    progress: Progress | None = None,
 ) -> Gathered:
     """Average canonical views, collect matches; only one prediction is in memory at a time.
 
@@ -80,6 +82,7 @@ def gather(
         matching_confidence: the cross pointmaps of pairs whose best match is not above this are kept.
         upstream_centers: expect principal points at (w / 2, h / 2), half a pixel off (spec 30 section 1);
             else at the centre of the photo.
+        progress: shows bars.
     """
     centers = [None if upstream_centers else photo_center(image) for image in images]
     sums = [
@@ -88,19 +91,25 @@ def gather(
     ]
     matches: dict[Pair, Correspondences] = {}
     cross: dict[Pair, CrossPointmap] = {}
-    for prediction in predictions:
-        i, j = prediction.image0, prediction.image1
-        sums[i].add(prediction.pts3d_00, prediction.conf_00)
-        sums[j].add(prediction.pts3d_11, prediction.conf_11)
-        if not len(prediction.matches.confidence):
-            continue
-        matches[i, j] = prediction.matches
-        if float(prediction.matches.confidence.max()) <= matching_confidence:
-            cross[j, i] = CrossPointmap.sample(prediction.pts3d_10, prediction.conf_10, subsample=subsample)
-            cross[i, j] = CrossPointmap.sample(prediction.pts3d_01, prediction.conf_01, subsample=subsample)
+    with shown(progress, "gathering views", len(predictions)) as advance:
+        for prediction in predictions:
+            i, j = prediction.image0, prediction.image1
+            sums[i].add(prediction.pts3d_00, prediction.conf_00)
+            sums[j].add(prediction.pts3d_11, prediction.conf_11)
+            found = prediction.matches
+            if len(found.confidence):
+                matches[i, j] = found
+                if float(found.confidence.max()) <= matching_confidence:
+                    cross[j, i] = CrossPointmap.sample(
+                        prediction.pts3d_10, prediction.conf_10, subsample=subsample
+                    )
+                    cross[i, j] = CrossPointmap.sample(
+                        prediction.pts3d_01, prediction.conf_01, subsample=subsample
+                    )
+            advance(1)
     views = tuple(image_sums.finish() if image_sums.count else None for image_sums in sums)
     long_side = max(max(image.shape) for image in images)
-    checks = check_pairs(matches, long_side) if verify else {}
+    checks = check_pairs(matches, long_side, progress=progress) if verify else {}
     kept = {
         pair: _agreeing(found, checks.get(pair))
         for pair, found in matches.items()

@@ -10,8 +10,9 @@ from mast3r_sfm.options import ReconstructionOptions
 from mast3r_sfm.pairs import Pair
 from mast3r_sfm.photos import ImageSet
 from mast3r_sfm.predictions import Forecast, PredictionCache, predict_pairs
-from mast3r_sfm.predictions.predict import Progress
+from mast3r_sfm.progress import Progress
 from mast3r_sfm.report import StageLog
+from mast3r_sfm.scene import Scene
 
 from .gathering import gather
 from .task import MappingTask
@@ -28,6 +29,7 @@ def prepare_mapping(
     log: StageLog,
     progress: Progress | None,
     on_forecast: Callable[[Forecast], None] | None,
+    on_partial: Callable[[Scene], None] | None = None,
 ) -> MappingTask:
     """Predict the pairs, and gather what they say of images and matches; arguments as for `reconstruct`."""
     with log.stage("predictions"):
@@ -49,5 +51,6 @@ def prepare_mapping(
             verify=options.verify,
             matching_confidence=options.matching_confidence,
             upstream_centers=options.solver == "adam",
+            progress=progress,
         )
-    return MappingTask(images, predictions, gathered, known, options, log)
+    return MappingTask(images, predictions, gathered, known, options, log, progress, on_partial)

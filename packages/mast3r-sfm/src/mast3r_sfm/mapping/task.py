@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +14,9 @@ from mast3r_sfm.known_cameras import KnownCameras
 from mast3r_sfm.options import ReconstructionOptions
 from mast3r_sfm.photos import ImageSet, SourceImage
 from mast3r_sfm.predictions import PredictedPairs
+from mast3r_sfm.progress import Progress
 from mast3r_sfm.report import StageLog
-from mast3r_sfm.scene import DroppedImage, SceneImage, Tracks
+from mast3r_sfm.scene import DroppedImage, Scene, SceneImage, Tracks
 
 from .gathering import Gathered
 
@@ -31,6 +32,8 @@ class MappingTask:
         known: cameras that are known.
         options: how.
         log: counts time and memory.
+        progress: shows bars.
+        on_partial: is given what can be shown before the end.
     """
 
     images: ImageSet
@@ -39,6 +42,8 @@ class MappingTask:
     known: KnownCameras | None
     options: ReconstructionOptions
     log: StageLog
+    progress: Progress | None = None
+    on_partial: Callable[[Scene], None] | None = None
 
     def views_of(self, group: Sequence[int]) -> list[CanonicalView]:
         """Canonical views of images that all have one."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
 from mast3r_model import EncodedImage, OutputError, network_identity, registry
 from mast3r_sfm.photos import ImageSet
+from mast3r_sfm.progress import Progress, shown
 
 from .cache import PredictionCache
 from .keys import features_key
 from .options import PredictionOptions
 from .plan import encoding_tasks
-from .predict import EngineFactory, Progress
+from .predict import EngineFactory
 from .worker import default_batch_size
 
 
@@ -51,7 +51,7 @@ def encode_images(
     tasks = encoding_tasks(images, range(len(images)), network, store, batch_size=batch_size)
     if tasks:
         count = sum(len(task.images) for task in tasks)
-        bar = progress("encoding images", count) if progress else nullcontext(lambda done: None)
+        bar = shown(progress, "encoding images", count)
         with factory(model, store, options) as running, bar as advance:
             for report in running.run(tasks):
                 advance(report.images)

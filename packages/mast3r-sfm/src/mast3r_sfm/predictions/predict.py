@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -12,6 +12,8 @@ from mast3r_match import Correspondences
 from mast3r_model import OutputError, network_identity, registry
 from mast3r_sfm.pairs import Pair
 from mast3r_sfm.photos import ImageSet
+from mast3r_sfm.progress import Progress as Progress
+from mast3r_sfm.progress import shown
 
 from .cache import PredictionCache
 from .forecast import Forecast, forecast
@@ -22,9 +24,6 @@ from .tasks import Task, TaskReport
 from .worker import default_batch_size
 
 LOGGER = logging.getLogger("mast3r.sfm.predictions")
-
-Progress: TypeAlias = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
-"""``with progress("decoding", 100) as advance: advance(1)``, as ``CommandContext.progress``."""
 
 EngineFactory: TypeAlias = Callable[[Any, PredictionCache, PredictionOptions], Any]
 """What `registry("engines")` holds; see `mast3r_sfm.engines.Engine`."""
@@ -153,8 +152,8 @@ def _execute(
     images = sum(len(task.images) for task in plan.encoding)
     pairs = sum(len(task.pairs) for task in plan.decoding)
     with ExitStack() as bars:
-        show_images = bars.enter_context(progress("encoding images", images)) if progress else _silent
-        show_pairs = bars.enter_context(progress("decoding pairs", pairs)) if progress else _silent
+        show_images = bars.enter_context(shown(progress, "encoding images", images))
+        show_pairs = bars.enter_context(shown(progress, "decoding pairs", pairs))
 
         def run(tasks: Sequence[Task]) -> list[TaskReport]:
             reports: list[TaskReport] = []
@@ -189,7 +188,3 @@ def _tell(ahead: Forecast, on_forecast: Callable[[Forecast], None] | None) -> No
         )
     if on_forecast is not None:
         on_forecast(ahead)
-
-
-def _silent(steps: int) -> None:
-    """Show nothing."""

@@ -11,6 +11,7 @@ from jaxtyping import Bool
 
 from mast3r_model import Mast3rError
 from mast3r_sfm.known_cameras import KnownCameras
+from mast3r_sfm.progress import Advance, Progress, shown
 from mast3r_sfm.scene import Scene, SceneImage, Tracks
 from mast3r_sfm.tracks import join_tracks
 
@@ -30,6 +31,7 @@ def refine_scene(
     shared_intrinsics: bool = False,
     find_tracks: TrackFinder | None = None,
     options: RefinementOptions | None = None,
+    progress: Progress | None = None,
 ) -> Refinement:
     """Adjust poses, tracks and, if asked for, focal lengths, where held-out tracks agree.
 
@@ -47,26 +49,34 @@ def refine_scene(
         find_tracks: makes the tracks anew with better cameras, which tell right matches from wrong ones
             better; as long as a round helps, another one follows. None: one round with the tracks there are.
         options: how.
+        progress: shows a bar.
 
     Returns:
         The scene, the same object where no group changed; and what became of every group in the first round.
     """
     options = options or RefinementOptions()
-    first = last = _refine_once(scene, known, shared_intrinsics, options)
-    again = replace(options, always=False)
-    rounds = int(first.accepted)
-    while find_tracks is not None and last.accepted:
-        scene = replace(last.scene, tracks=find_tracks(last.scene.images))
-        last = replace(last, scene=scene)
-        if rounds == options.rounds:
-            break
-        last = _refine_once(scene, known, shared_intrinsics, again)
-        rounds += int(last.accepted)
+    with shown(progress, "refinement", options.rounds) as advance:
+        first = last = _refine_once(scene, known, shared_intrinsics, options, advance)
+        advance(1)
+        again = replace(options, always=False)
+        rounds = int(first.accepted)
+        while find_tracks is not None and last.accepted:
+            scene = replace(last.scene, tracks=find_tracks(last.scene.images))
+            last = replace(last, scene=scene)
+            if rounds == options.rounds:
+                break
+            last = _refine_once(scene, known, shared_intrinsics, again, advance)
+            advance(1)
+            rounds += int(last.accepted)
     return Refinement(last.scene, first.groups, rounds)
 
 
 def _refine_once(
-    scene: Scene, known: KnownCameras | None, shared_intrinsics: bool, options: RefinementOptions
+    scene: Scene,
+    known: KnownCameras | None,
+    shared_intrinsics: bool,
+    options: RefinementOptions,
+    advance: Advance,
 ) -> Refinement:
     """One round with the tracks that are there."""
     parts: dict[int, _Part] = {}
@@ -80,7 +90,7 @@ def _refine_once(
         fixed = FixedCameras.of(bundle.images, known)
         if not options.free_focals:
             fixed = fixed.with_all_focals()
-        parts[component] = _refine_group(component, bundle, fixed, options)
+        parts[component] = _refine_group(component, bundle, fixed, options, advance)
     groups = tuple(part.outcome for part in parts.values())
     if not any(group.accepted for group in groups):
         return Refinement(scene, groups, 0)
@@ -103,7 +113,9 @@ class _Part:
     outcome: GroupRefinement
 
 
-def _refine_group(component: int, bundle: Bundle, fixed: FixedCameras, options: RefinementOptions) -> _Part:
+def _refine_group(
+    component: int, bundle: Bundle, fixed: FixedCameras, options: RefinementOptions, advance: Advance
+) -> _Part:
     images, observations = bundle.well_seen(options.min_observations)
     numbers = np.unique(bundle.tracks.track[observations])
     refusal = _refusal(images, len(numbers), fixed, options)
@@ -114,11 +126,13 @@ def _refine_group(component: int, bundle: Bundle, fixed: FixedCameras, options: 
     before = bundle.held_out_error(bundle.cameras, held, options.max_error)
     try:
         trial = adjusted_cameras(bundle, images, observations & ~held, fixed, options)
+        advance(0)
         after = bundle.held_out_error(trial, held, options.max_error)
         if not (after < before * (1 - options.least_gain) or options.always):
             reason = "the adjustment hardly helps tracks that it did not see"
             return _unchanged(component, bundle, reason, before, after, count)
         cameras = adjusted_cameras(bundle, images, observations, fixed, options)
+        advance(0)
     except Mast3rError as error:
         return _unchanged(component, bundle, error.message, before, None, count)
     moved, tracks = move_bundle(bundle, cameras, fixed, options)

@@ -35,7 +35,11 @@ def cosine_schedule(lr_base: float, lr_end: float, fraction: float) -> float:
 
 
 def align_adam(
-    problem: SparseProblem, options: AdamOptions, priors: CameraPriors, progress: Progress | None = None
+    problem: SparseProblem,
+    options: AdamOptions,
+    priors: CameraPriors,
+    progress: Progress | None = None,
+    on_coarse: Callable[[Alignment], None] | None = None,
 ) -> Alignment:
     """Align with upstream's schedule.
 
@@ -63,6 +67,8 @@ def align_adam(
         )
     ]
     if options.fine and options.fine_iterations:
+        if on_coarse is not None:
+            on_coarse(Alignment.from_cameras(*solver.result, stages, "adam"))
         free = ["quaternion", "translation", "log_size", "log_focal"]
         free += ["principal_point"] * options.optimize_principal_point + ["core"] * options.optimize_depth
         stages.append(

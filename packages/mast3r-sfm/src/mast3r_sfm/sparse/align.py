@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from mast3r_model import InputError
@@ -23,6 +24,7 @@ def align(
     options: AlignOptions | None = None,
     priors: CameraPriors | None = None,
     progress: Progress | None = None,
+    on_coarse: Callable[[Alignment], None] | None = None,
 ) -> Alignment:
     """Find cameras and depths that bring matches together (spec 30 section 6).
 
@@ -31,7 +33,9 @@ def align(
         solver: ``lm`` (second order, the default) or ``adam`` (upstream's schedule).
         options: :class:`LmOptions` or :class:`AdamOptions`, fitting the solver.
         priors: what is known about the cameras.
-        progress: called after every step with the stage's name, the step and the most steps there may be.
+        progress: called after every step with the stage's name, the step and the most steps there may be;
+            what it raises ends the alignment.
+        on_coarse: is given the cameras and depths after the coarse stage, if a fine one follows.
 
     Raises:
         InputError: images are not connected, options do not fit the solver, or the priors are not for as many
@@ -44,10 +48,10 @@ def align(
         options = options or AdamOptions()
         if not isinstance(options, AdamOptions):
             raise InputError(f"the solver 'adam' takes AdamOptions, given {type(options).__name__}")
-        return align_adam(problem, options, priors, progress)
+        return align_adam(problem, options, priors, progress, on_coarse)
     if solver == "lm":
         options = options or LmOptions()
         if not isinstance(options, LmOptions):
             raise InputError(f"the solver 'lm' takes LmOptions, given {type(options).__name__}")
-        return align_lm(problem, options, priors, progress)
+        return align_lm(problem, options, priors, progress, on_coarse)
     raise InputError(f"unknown solver {solver!r}", "one of: lm, adam")

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mast3r_sfm.progress import Advance, silent
+
 
 def clean_pointcloud(
     confs: Sequence[Float[Tensor, "h w"]],
@@ -20,6 +22,7 @@ def clean_pointcloud(
     bad_conf: float = 0.0,
     pairs: Int[Tensor, "P 2"] | Sequence[tuple[int, int]] | None = None,
     batch: int = 16,
+    advance: Advance = silent,
 ) -> list[Float[Tensor, "h w"]]:
     """Lower the confidence of contradicted points.
 
@@ -37,6 +40,7 @@ def clean_pointcloud(
         bad_conf: the confidence of bad points becomes at most this.
         pairs: images that overlap; others are not compared. None compares all.
         batch: images that one image is compared with at a time.
+        advance: called after every image.
 
     Returns:
         New confidences.
@@ -67,6 +71,7 @@ def clean_pointcloud(
             in_front = z < (1 - tolerance) * depth[flat]
             bad |= (inside & in_front & (own < result[flat])).any(0)
         result[start[i] : start[i + 1]] = torch.where(bad, own.clamp_max(bad_conf), own)
+        advance(1)
     parts = torch.split(result, sizes.prod(-1).tolist())
     return [part.reshape(conf.shape) for part, conf in zip(parts, confs, strict=True)]
 

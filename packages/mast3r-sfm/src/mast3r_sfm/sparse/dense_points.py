@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mast3r_model import InputError
 from mast3r_sfm.canonical import CanonicalView, anchors_of_pixels, pixel_grid
+from mast3r_sfm.progress import Advance, silent
 
 from .alignment import Alignment
 from .cameras import pixel_depth, to_camera, to_world
@@ -40,6 +41,7 @@ def dense_points(
     clean: bool = True,
     pairs: Int[Tensor, "P 2"] | Sequence[tuple[int, int]] | None = None,
     tolerance: float = 1e-3,
+    advance: Advance = silent,
 ) -> list[DensePoints]:
     """Lift every pixel by its anchor's depth.
 
@@ -49,6 +51,7 @@ def dense_points(
         clean: lower the confidence of points that contradict other images, see :func:`clean_pointcloud`.
         pairs: images that overlap; only these are compared when cleaning. None compares all.
         tolerance: of cleaning, relative to depth.
+        advance: called after every image.
 
     Raises:
         InputError: the views do not have as many anchors as were aligned.
@@ -64,6 +67,7 @@ def dense_points(
         end = start + view.core_depth.numel()
         results.append(_lifted(view, alignment, image, alignment.anchor_depth[start:end]))
         start = end
+        advance(0 if clean else 1)
     if not clean:
         return results
     confs = clean_pointcloud(
@@ -74,6 +78,7 @@ def dense_points(
         [result.pts3d for result in results],
         tolerance=tolerance,
         pairs=pairs,
+        advance=advance,
     )
     return [replace(result, conf=conf) for result, conf in zip(results, confs, strict=True)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -24,7 +25,11 @@ from .world_frame import moved_to_known_poses
 
 
 def align_lm(
-    problem: SparseProblem, options: LmOptions, priors: CameraPriors, progress: Progress | None = None
+    problem: SparseProblem,
+    options: LmOptions,
+    priors: CameraPriors,
+    progress: Progress | None = None,
+    on_coarse: Callable[[Alignment], None] | None = None,
 ) -> Alignment:
     """Align with Levenberg-Marquardt; what has a standard deviation of 0 is kept exactly."""
     root = kinematic_tree(problem.match_counts(), mode="mst").root
@@ -41,18 +46,23 @@ def align_lm(
     similarities, report = coarse.run(similarities, progress)
     state = _with_similarities(start, similarities, problem.anchor_image)
     stages = [report]
+
+    def finished(state: BundleState) -> Alignment:
+        if not bool(known.any()):
+            # The network's predictions are metric: let the middle image keep its scale.
+            state = state.rescaled(-float(state.log_scale.median()))
+        size_wh = problem.shapes.flip(-1).to(state.center)
+        seen = cameras_of(state, size_wh, cameras.base_focal)
+        return Alignment.from_cameras(seen, state.log_depth.exp(), stages, "lm")
+
     if options.fine and options.fine_iterations:
+        if on_coarse is not None:
+            on_coarse(finished(state))
         disagreement = depth_disagreement(objective, canonical, similarities)
         solver = FineSolver(problem, objective, state, priors, root, options, disagreement)
         state, report = solver.run(state, progress)
         stages.append(report)
-    if not bool(known.any()):
-        # The network's predictions are metric: let the middle image keep its scale.
-        state = state.rescaled(-float(state.log_scale.median()))
-    size_wh = problem.shapes.flip(-1).to(state.center)
-    return Alignment.from_cameras(
-        cameras_of(state, size_wh, cameras.base_focal), state.log_depth.exp(), stages, "lm"
-    )
+    return finished(state)
 
 
 def start_state(problem: SparseProblem, priors: CameraPriors) -> tuple[BundleState, Cameras]:
