@@ -1,55 +1,26 @@
-"""What the pages say is so: hooks and their contracts, snippets, commands, links, errors."""
+"""What the pages say is so: hooks and their contracts, links, errors; test_docs_code.py has their code."""
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import importlib
 import inspect
-import json
 import re
-import shlex
-import shutil
-import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import FunctionType
 
-import click
 import pytest
 
 from mast3r_model import CommandSpec, HeadPair, HeadSpec, Mast3rError, ModelPreset
-from mast3r_model.cli import root
 from mast3r_model.expressions import parser
 from mast3r_model.plugins import Mast3rHooks
 from mast3r_train import DatasetAlgebra
 from mast3r_train.loop.loading import BatchedDataset
 from mast3r_train.losses import Loss, MatchingCriterion, PixelCriterion, PixelLoss
 
-ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted(
-    page
-    for pattern in ("*.md", "docs/*.md", "packages/*/*.md", "packages/*/docs/*.md", "examples/**/*.md")
-    for page in ROOT.glob(pattern)
-)
-RUN = (
-    "docs/conventions.md",
-    "docs/expressions.md",
-    "docs/plugins.md",
-    "packages/mast3r-model/README.md",
-    "packages/mast3r-train/README.md",
-)
-"""Pages whose snippets are run, one after the other in one namespace; elsewhere they are only read."""
-
-NANO = ROOT / "packages" / "mast3r-model" / "src" / "mast3r_model" / "weights" / "nano"
-FOREIGN_COMMANDS = {"hello"}
-"""Commands of plugins that the pages make up."""
+from .docs_pages import PAGES, ROOT, name_of
 
 HOOKS = {name: hook for name, hook in vars(Mast3rHooks).items() if isinstance(hook, FunctionType)}
-
-
-def name_of(page: Path) -> str:
-    return page.relative_to(ROOT).as_posix()
 
 
 def spelled(function: Callable[..., object]) -> str:
@@ -61,14 +32,6 @@ def spelled(function: Callable[..., object]) -> str:
         if parameter.name != "self":
             words.append(("**" if parameter.kind is parameter.VAR_KEYWORD else "") + parameter.name)
     return f"{function.__name__}({', '.join(words)})"
-
-
-def blocks(page: Path, language: str) -> Iterator[str]:
-    """The page's code blocks of a language; none that is marked ``no-run``."""
-    text = page.read_text(encoding="utf-8")
-    for words, body in re.findall(r"^```(\w[^\n]*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-        if words.split()[0] == language:
-            yield body
 
 
 def section(page: Path, heading: str) -> str:
@@ -108,74 +71,6 @@ def test_methods_that_the_contracts_name_exist() -> None:
     text = section(ROOT / "docs" / "plugins.md", "### `mast3r_datasets()`")
     assert f"`dataset.{spelled(DatasetAlgebra.set_epoch)}`" in text
     assert f"`dataset.{spelled(BatchedDataset.batch)}`" in text
-
-
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_snippets_are_valid_and_import_what_there_is(page: Path) -> None:
-    for body in blocks(page, "toml"):
-        tomllib.loads(body)
-    for body in blocks(page, "json"):
-        json.loads(body)
-    for body in blocks(page, "python"):
-        for node in ast.walk(ast.parse(body)):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
-                ("mast3r_", "curope", "croco")
-            ):
-                module = importlib.import_module(node.module or "")
-                missing = [alias.name for alias in node.names if not hasattr(module, alias.name)]
-                assert not missing, f"{node.module} has no {missing}"
-
-
-@pytest.mark.parametrize("page", RUN)
-def test_snippets_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not NANO.is_dir():
-        pytest.skip("the built-in checkpoint is not in this checkout")
-    for photo in ("a.jpg", "b.jpg"):
-        shutil.copy(ROOT / "examples" / photo, tmp_path)
-    monkeypatch.chdir(tmp_path)
-    text = (ROOT / page).read_text(encoding="utf-8")
-    bodies = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    namespace: dict[str, object] = {}
-    for body in bodies:
-        code: CodeType = compile(body, page, "exec")
-        FunctionType(code, namespace)()
-
-
-def command_lines(page: Path) -> Iterator[str]:
-    """Lines that call the program, in code blocks of any kind."""
-    text = page.read_text(encoding="utf-8")
-    fenced = re.findall(r"^```(?:sh|bash|console)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    indented = re.findall(r"(?:^    [^\n]*\n)+", text, re.MULTILINE)
-    for body in [*fenced, *indented]:
-        for line in re.sub(r"\\\n", " ", body).splitlines():
-            found = re.search(r"^\s*(?:(?:uv run|pip install uv && uv run) )?mast3r (.*)", line)
-            if found:
-                yield found[1]
-
-
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_command_lines_are_understood(page: Path) -> None:
-    for line in command_lines(page):
-        words = shlex.split(line, comments=True)
-        command: click.Command = root()
-        context = click.Context(command)
-        while isinstance(command, click.Group) and words and not words[0].startswith("-"):
-            name = words.pop(0)
-            if name in FOREIGN_COMMANDS or not name.islower():
-                break
-            below = command.get_command(context, name)
-            assert below is not None, f"{name_of(page)}: no command {name!r} in: {line}"
-            command = below
-        else:
-            known = {
-                option
-                for parameter in command.params
-                for option in [*parameter.opts, *parameter.secondary_opts]
-            }
-            given = {
-                word.partition("=")[0].replace("_", "-") for word in words if re.match(r"--?[a-z]", word)
-            }
-            assert given <= known | {"--help", "-h", "--version"}, f"{name_of(page)}: {line}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
