@@ -255,7 +255,7 @@ def test_nothing_found(mast3r_match: Callable[..., Ran], workplace: Path) -> Non
         (["a.png", "b.png", "--subsampel", "1"], 2, "--subsample"),
         (["a.png", "b.png", "--intrinsics", "a.png"], 1, "cannot read intrinsics"),
         (["nothing*.png"], 1, "no file matches nothing*.png"),
-        (["list.txt"], 1, "no such list: list.txt"),
+        (["list.txt"], 1, "no such file or folder: list.txt"),
         (["a.png", "b.png", "--device", "cuda:99"], 1, "cuda:99"),
     ],
 )

@@ -92,3 +92,11 @@ def test_plain_lines(script: Path) -> None:
         [sys.executable, str(script), "--progress", "none"], capture_output=True, text=True, check=True
     )
     assert "counting" not in silent.stderr
+
+
+def test_results_go_into_a_file_while_a_bar_is_drawn(script: Path, tmp_path: Path) -> None:
+    written = on_a_terminal(["bash", "-c", f"{sys.executable} {script} > {tmp_path / 'out.txt'}"])
+    assert "1/3" in written
+    assert "a note" in written
+    assert "a result" not in written
+    assert (tmp_path / "out.txt").read_text() == "a result\nthe end\n"

@@ -13,6 +13,7 @@ from mast3r_model.cli import (
     ModelOptions,
     argument,
     command,
+    complete_dataset,
     model_options,
     option,
     output_option,
@@ -163,7 +164,7 @@ _MATCH_FLAGS: list[Callable[..., Any]] = [
 ]
 
 
-@command("match", examples=EXAMPLES)
+@command("match", examples=EXAMPLES, items="pairs")
 @with_flags(_MATCH_FLAGS)
 def match(context: CommandContext, *, model: ModelOptions, **flags: Any) -> None:
     """Match two photos, or many pairs: keypoints in the photos' own pixels, with scores.
@@ -187,11 +188,14 @@ def match(context: CommandContext, *, model: ModelOptions, **flags: Any) -> None
         "mast3r evaluate pairs \"100 @ SyntheticScenes(resolution=(320, 240), split='test', seed=7)\"",
         "mast3r evaluate pairs scannet_pairs_with_gt.txt --json",
     ],
+    items="pairs",
 )
 @with_flags(
     [
         argument(
-            "data", help="Dataset expression, or a list of pairs with intrinsics and poses (38 columns)."
+            "data",
+            shell_complete=complete_dataset,
+            help="Dataset expression, or a list of pairs with intrinsics and poses (38 columns).",
         ),
         option("--limit", type=click.IntRange(min=1), metavar="N", section="Input", help="Pairs at most."),
         option(

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mast3r_model import InputError
+from mast3r_model import InputError, nearest_names
+
+_PAIRS_HINT = "`mast3r pairs` writes such lists: a.jpg, b.jpg"
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif")
 
@@ -36,7 +38,8 @@ def find_photos(inputs: Sequence[str | Path], *, recursive: bool = False) -> lis
         recursive: look into folders of folders.
 
     Raises:
-        InputError: a folder or glob without photos.
+        InputError: a folder or glob without photos, or a name that is neither there nor that of a photo. A
+            photo that is not there is left to whoever reads it: of many, one may be skipped.
     """
     found: list[Path] = []
     for given in inputs:
@@ -54,8 +57,10 @@ def find_photos(inputs: Sequence[str | Path], *, recursive: bool = False) -> lis
         elif not path.exists() and glob.has_magic(str(given)):
             matched = sorted(map(Path, glob.glob(str(given), recursive=True)), key=natural_order)
             if not matched:
-                raise InputError(f"no file matches {given}")
+                raise InputError(f"no file matches {given}", "check the pattern; ** goes through folders")
             found += matched
+        elif not path.exists() and path.suffix.lower() not in PHOTO_SUFFIXES:
+            raise _not_there(path)
         else:
             found.append(path)  # whoever reads it says what is wrong with it
     return list(dict.fromkeys(found))
@@ -93,15 +98,17 @@ def find_pairs(
     pairs: list[tuple[int, int]] = []
     for names in map(_words, _lines(pairs_file)):
         if len(names) < 2:
-            raise InputError(f"{pairs_file}: expected two photos a line, got {' '.join(names)!r}")
+            raise InputError(
+                f"{pairs_file}: expected two photos a line, got {' '.join(names)!r}", _PAIRS_HINT
+            )
         first, second = (
             rows.setdefault(_locate(name, pairs_file, folders, known), len(rows)) for name in names[:2]
         )
         if first == second:
-            raise InputError(f"{pairs_file}: {names[0]} is paired with itself")
+            raise InputError(f"{pairs_file}: {names[0]} is paired with itself", "delete the line")
         pairs.append((first, second))
     if not pairs:
-        raise InputError(f"{pairs_file} lists no pairs")
+        raise InputError(f"{pairs_file} lists no pairs", _PAIRS_HINT)
     return PhotoPairs(tuple(rows), tuple(dict.fromkeys(pairs)))
 
 
@@ -138,6 +145,14 @@ def natural_order(path: Path) -> list[tuple[int, int, str]]:
     ]
 
 
+def _not_there(path: Path) -> InputError:
+    """The error for a name that is nothing on the disk, with those that are and look like it."""
+    beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = [str(path.parent / name) for name in nearest_names(path.name, beside)]
+    hint = f"did you mean {' or '.join(near)}?" if near else "check the path"
+    return InputError(f"no such file or folder: {path}", hint)
+
+
 def _in_folder(folder: Path, *, recursive: bool) -> list[Path]:
     entries = folder.rglob("*") if recursive else folder.iterdir()
     photos = [path for path in entries if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file()]
@@ -149,7 +164,7 @@ def _lines(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise InputError(f"no such list: {path}") from None
+        raise _not_there(path) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the list {path}: {error}") from error
     lines = (line.strip() for line in text.splitlines())

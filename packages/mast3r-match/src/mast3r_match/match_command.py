@@ -29,6 +29,8 @@ from .matches import Matches
 from .matching import match_pairs
 from .photos import PreparedPhoto, prepare_photo
 
+_MATRIX_HINT = "expected three lines of three numbers: fx 0 cx, 0 fy cy, 0 0 1"
+
 Pair = tuple[int, int]
 """Two photos by their numbers."""
 
@@ -239,7 +241,9 @@ def _report(work: _Work, outcomes: Sequence[PairOutcome]) -> None:
             f"no matches in {pairs}",
             "photos that show the same place match better; try --size 512, --min-confidence 0, no --mask",
         )
-    context.result(pairs=outcomes, photos=len({name for o in outcomes for name in (o.image0, o.image1)}))
+    for outcome in outcomes:
+        context.item(outcome)
+    context.result(photos=len({name for o in outcomes for name in (o.image0, o.image1)}))
     written = [path for outcome in outcomes for path in (outcome.output, outcome.viz) if path is not None]
     shown = written if len(written) <= 2 else sorted({path.parent for path in written})
     context.note("written: " + ", ".join(map(str, shown)))
@@ -257,9 +261,10 @@ def read_intrinsics(path: Path) -> np.ndarray:
     try:
         values = np.loadtxt(path, dtype=np.float64)
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot read intrinsics from {path}: {error}") from error
+        raise InputError(f"cannot read intrinsics from {path}: {error}", _MATRIX_HINT) from error
     if values.size != 9 or not np.isfinite(values).all() or min(values.flat[[0, 4]]) <= 0:
         raise InputError(
-            f"{path} must hold a 3x3 matrix with positive focal lengths, got shape {values.shape}"
+            f"{path} must hold a 3x3 matrix with positive focal lengths, got shape {values.shape}",
+            _MATRIX_HINT,
         )
     return values.reshape(3, 3)

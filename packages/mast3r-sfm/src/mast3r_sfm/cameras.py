@@ -122,7 +122,7 @@ def read_cameras(path: str | Path) -> PosedCameras:
             return read_transforms(path)
         raise InputError(f"{path} is no transforms.json", "give that, or the folder of a COLMAP model")
     if not path.is_dir():
-        raise InputError(f"no such file or folder: {path}")
+        raise InputError(f"no such file or folder: {path}", "check the path")
     if (path / STATE_FILE).is_file():
         return load_scene(path).components()[0].cameras()
     for folder in (path, path / "sparse" / "0", path / "sparse", path / "0"):

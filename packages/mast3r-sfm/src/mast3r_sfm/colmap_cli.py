@@ -19,6 +19,8 @@ from mast3r_model.cli import (
     with_flags,
 )
 
+from .graph_names import complete_graph
+
 EXAMPLES = [
     "mast3r colmap photos/ -o colmap/ --mapper glomap",
     "mast3r colmap -i kapture/ --pairs pairs.txt -o colmap/",
@@ -26,8 +28,13 @@ EXAMPLES = [
 FILE = click.Path(path_type=Path)
 
 _FLAGS: list[Callable[..., Any]] = [
-    argument("photos", nargs=-1, type=FILE, help="A folder, files, globs, a .txt list, or a kapture folder."),
+    argument("photos", nargs=-1, type=FILE, help="A folder, files, globs, a .txt list, videos, or a kapture folder."),
     option("--recursive", is_flag=True, section="Input", help="Look into folders of folders."),
+    option("--strict", is_flag=True, section="Input", help="Stop at a photo that cannot be read."),
+    option("--fps", type=click.FloatRange(min=0, min_open=True), metavar="X", section="Input",
+           help="Frames a second of videos, the sharpest of each interval (2 if not said)."),
+    option("--max-frames", type=click.IntRange(min=2), default=300, metavar="N", section="Input",
+           help="Frames of a video at most."),
     option("-i", "--input", "kapture", type=FILE, metavar="DIR", section="Input",
            help="A kapture folder: photos with cameras and, maybe, poses."),
     option("--dir", "folder", type=FILE, hidden=True, help="Upstream's name of a folder of photos."),
@@ -41,6 +48,7 @@ _FLAGS: list[Callable[..., Any]] = [
     option("--ignore-poses", "--ignore-pose", "ignore_poses", is_flag=True, section="Input",
            help="Do as if a kapture folder had no poses."),
     option("--graph", "--scene-graph", default="auto", metavar="NAME", section="Pairs",
+           shell_complete=complete_graph,
            help="complete, swin-N[-noncyclic], logwin-N[-noncyclic], oneref-I, retrieval-NA-K, or auto."),
     option("--pairs", "--pairsfile-path", "pairs_file", type=FILE, metavar="FILE", section="Pairs",
            help="List of pairs, as `mast3r pairs` writes it, instead of a graph."),

@@ -17,6 +17,8 @@ from mast3r_model.cli import (
     output_option,
 )
 
+from .graph_names import complete_graph, complete_retriever
+
 EXAMPLES = [
     "mast3r pairs photos/ -o pairs.txt",
     "mast3r pairs photos/ --graph retrieval-20-10 --format colmap",
@@ -24,7 +26,7 @@ EXAMPLES = [
 FILE = click.Path(path_type=Path)
 
 
-@command("pairs", examples=EXAMPLES)
+@command("pairs", examples=EXAMPLES, items="pairs")
 @argument("photos", nargs=-1, type=FILE, help="A folder, or files, globs and .txt lists of photos.")
 @option("--dir", "folder", type=FILE, hidden=True, help="Upstream's name of the folder.")
 @option("--recursive", is_flag=True, section="Input", help="Look into folders of folders.")
@@ -33,6 +35,7 @@ FILE = click.Path(path_type=Path)
     "--graph",
     "--scene-graph",
     default="auto",
+    shell_complete=complete_graph,
     metavar="NAME",
     section="Pairs",
     help="complete, swin-N[-noncyclic], logwin-N[-noncyclic], oneref-I, retrieval-NA-K, or auto: complete up "
@@ -54,6 +57,7 @@ FILE = click.Path(path_type=Path)
     "--retrieval",
     "--retrieval-model",
     default="encoder",
+    shell_complete=complete_retriever,
     metavar="NAME|PATH",
     section="Pairs",
     help="Who says which photos look alike: encoder (the model itself), or a retrieval checkpoint "

@@ -106,8 +106,9 @@ def _report(
         model=model,
         summary=summary,
         min_covisibility=request.min_covisibility,
-        pairs=scores,
     )
+    for score in scores:
+        context.item(score)
     if request.output is not None:
         document = {
             "schema": "mast3r.evaluation.pairs/1",

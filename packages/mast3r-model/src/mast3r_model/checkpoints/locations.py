@@ -170,6 +170,12 @@ def _fetch(location: Location) -> Path:
             hint=f"presets: {', '.join(registry('models').names())}",
         ) from None
     except LocalEntryNotFoundError:
+        if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+            raise CheckpointError(
+                f"{repository} is not on this disk, and nothing may be downloaded",
+                hint="leave out --offline (HF_HUB_OFFLINE), or name a checkpoint of `mast3r models list` that "
+                "is on this disk",
+            ) from None
         raise CheckpointError(
             f"{repository} is not on this disk, and the Hugging Face hub cannot be reached",
             hint=f"with internet access, run: mast3r models download {repository}",

@@ -40,10 +40,11 @@ themselves. Raise ``Mast3rError`` for the user's errors; ``context.partial(...)`
 """
 
 from .command import Command, command
+from .completing import complete_dataset, complete_model, complete_names
 from .console import Console
 from .context import CommandContext
 from .documents import json_ready
-from .options import ModelOptions, complete_model, model_options, output_option, refuse_existing
+from .options import ModelOptions, model_options, output_option, refuse_existing
 from .parameters import Argument, Option, argument, option, with_flags
 from .root import CommandGroup, main, root
 from .run import run
@@ -58,7 +59,9 @@ __all__ = [
     "Option",
     "argument",
     "command",
+    "complete_dataset",
     "complete_model",
+    "complete_names",
     "json_ready",
     "main",
     "model_options",

@@ -24,16 +24,19 @@ if TYPE_CHECKING:
 _FAMILY = re.compile(r"mast3r|dust3r|croco", re.IGNORECASE)
 
 
-@command("info", examples=["mast3r cache info", "mast3r cache info --json"])
+@command("info", examples=["mast3r cache info", "mast3r cache info --jsonl"], items="downloads")
 def info(context: CommandContext) -> None:
     """Downloaded checkpoints and their sizes; the hub's cache also holds what other programs downloaded."""
     repositories = downloaded()
     total = sum(repository.size_on_disk for repository in repositories)
-    context.result(folder=cache_folder(), bytes=total, downloads=[_facts(each) for each in repositories])
+    context.result(folder=cache_folder(), bytes=total, downloads=[])
     context.say(f"folder  {cache_folder()}")
     for repository in repositories:
+        context.item(_facts(repository))
         context.say(f"{repository.size_on_disk / 1e6:>10,.1f} MB  {repository.repo_id}")
     context.say(f"{total / 1e6:>10,.1f} MB  in {len(repositories)} downloads")
+    if repositories:
+        context.note(f"next: mast3r cache clear {repositories[0].repo_id}")
 
 
 @command(
@@ -90,7 +93,8 @@ def _chosen(names: tuple[str, ...]) -> list[CachedRepoInfo]:
     present = {repository.repo_id: repository for repository in downloaded()}
     for name in names:
         if name not in present:
-            raise InputError(f"{name} is not among the downloads", suggestion(name, present))
+            hint = suggestion(name, present) if present else "nothing was downloaded"
+            raise InputError(f"{name} is not among the downloads", hint)
     return [present[name] for name in names or present]
 
 

@@ -16,10 +16,15 @@ from .documents import json_ready, success_document, write_document
 from .help import Context, write_examples, write_sections
 from .log import set_verbosity
 from .parameters import Option
-from .settings import load_defaults, settings_with_origins
+from .settings import (
+    PROJECT_SETTINGS_FILE,
+    load_defaults,
+    settings_with_origins,
+    uses_project_settings,
+)
 
-COMMON = ("quiet", "verbose", "color", "progress", "log_file", "json", "config", "show_config")
-NOT_SETTINGS = frozenset({"config", "show_config", "json", "help", "help_all"})
+COMMON = ("quiet", "verbose", "color", "progress", "log_file", "json", "jsonl", "config", "show_config")
+NOT_SETTINGS = frozenset({"config", "show_config", "json", "jsonl", "help", "help_all"})
 
 
 class Command(click.Command):
@@ -28,12 +33,18 @@ class Command(click.Command):
     Args:
         examples: command lines for the end of the help, as they are typed.
         verbosity: 1 for a long-running command whose log is worth reading without ``-v``.
+        items: the field of the result that is a list of many; ``--jsonl`` prints a line for each of them.
     """
 
     context_class = Context
 
     def __init__(
-        self, *positional: Any, examples: Sequence[str] = (), verbosity: int = 0, **settings: Any
+        self,
+        *positional: Any,
+        examples: Sequence[str] = (),
+        verbosity: int = 0,
+        items: str | None = None,
+        **settings: Any,
     ) -> None:
         context_settings = {
             "token_normalize_func": dashed,
@@ -44,8 +55,10 @@ class Command(click.Command):
         super().__init__(*positional, **settings)
         self.examples = tuple(examples)
         self.verbosity = verbosity
+        self.items = items
         taken = {spelling for parameter in self.params for spelling in parameter.opts}
-        added = [parameter for parameter in common_options() if not taken.intersection(parameter.opts)]
+        common = common_options(with_jsonl=items is not None)
+        added = [parameter for parameter in common if not taken.intersection(parameter.opts)]
         if any(getattr(parameter, "rare", False) for parameter in self.params):
             added.append(_help_all())
         self.params.extend(added)
@@ -79,16 +92,19 @@ class Command(click.Command):
         shown = settings_with_origins(ctx, NOT_SETTINGS) if ctx.params["show_config"] else None
         common = {name: ctx.params.pop(name) for name in COMMON if name in ctx.params}
         console = self._console(ctx, common)
-        context = CommandContext(" ".join(command_words(ctx)), console)
+        context = CommandContext(" ".join(command_words(ctx)), console, self.items)
+        if uses_project_settings(ctx):
+            context.note(f"settings: {PROJECT_SETTINGS_FILE} of this folder")
         with contextlib.redirect_stdout(sys.stderr) if console.json else contextlib.nullcontext():
             if shown is not None:
                 _show_settings(context, command_words(ctx), shown)
             else:
                 with context.timed("total"):
                     ctx.invoke(self.callback, context, **ctx.params)
+                context.close()
         if console.json:
             document = success_document(context.command, context.results(), console.warnings, context.timings)
-            write_document(document)
+            write_document(document, one_line=console.jsonl)
         if context.exit_code:
             ctx.exit(context.exit_code)
 
@@ -101,7 +117,8 @@ class Command(click.Command):
 
     def _console(self, ctx: click.Context, common: dict[str, Any]) -> Console:
         console = current_console()
-        console.json = bool(common.get("json"))
+        console.jsonl = bool(common.get("jsonl"))
+        console.json = console.jsonl or bool(common.get("json"))
         console.verbosity = -1 if common.get("quiet") else max(self.verbosity, common.get("verbose") or 0)
         console.tracebacks = bool(common.get("verbose"))
         console.color = ctx.color = color_from_environment(common.get("color") or "auto")
@@ -111,7 +128,12 @@ class Command(click.Command):
 
 
 def command(
-    name: str, *, examples: Sequence[str] = (), verbosity: int = 0, **settings: Any
+    name: str,
+    *,
+    examples: Sequence[str] = (),
+    verbosity: int = 0,
+    items: str | None = None,
+    **settings: Any,
 ) -> Callable[[Callable[..., object]], Command]:
     """Decorator that makes a function ``(context: CommandContext, **parameters)`` a command.
 
@@ -119,16 +141,24 @@ def command(
         name: the last word of its name: "match", or "info" for ``mast3r models info``.
         examples: two command lines for the help, as they are typed.
         verbosity: 1 if its INFO log is worth reading without ``-v``.
+        items: the field of the result that ``CommandContext.item`` fills, for ``--jsonl``.
         settings: what ``click.Command`` takes.
     """
-    return click.command(name, cls=Command, examples=examples, verbosity=verbosity, **settings)
+    return click.command(name, cls=Command, examples=examples, verbosity=verbosity, items=items, **settings)
 
 
-def common_options() -> list[Option]:
-    """The options that every command has."""
+def common_options(*, with_jsonl: bool = False) -> list[Option]:
+    """The options that every command has, and ``--jsonl`` for those about a list of many items."""
     readable = click.Path(exists=True, dir_okay=False, path_type=Path)
     writable = click.Path(dir_okay=False, path_type=Path)
     common: dict[str, Any] = {"section": "Common"}
+    lines = Option(
+        ["--jsonl"],
+        is_flag=True,
+        negatable=False,
+        help="Print a line of JSON for each item, then the rest as one line.",
+        **common,
+    )
     return [
         Option(["-q", "--quiet"], is_flag=True, help="Print errors and results only.", **common),
         Option(
@@ -156,12 +186,13 @@ def common_options() -> list[Option]:
             help="Print one JSON document and nothing else.",
             **common,
         ),
+        *([lines] if with_jsonl else []),
         Option(
             ["--config"],
             type=readable,
             is_eager=True,
             callback=_load_settings,
-            help="TOML file of settings, a table per command.",
+            help="TOML file of settings, a table per command, beside mast3r.toml of this folder.",
             **common,
         ),
         Option(

@@ -22,6 +22,7 @@ class Console:
     Args:
         command: name of the command in progress, such as "models info"; "" before it is known.
         json: one document on stdout and nothing else there.
+        jsonl: the same, as one line, after a line for each item of a list.
         verbosity: -1 quiet, 0 normal, 1 and 2 for ``-v`` and ``-vv``.
         tracebacks: show where an error came from, for ``-v`` and for bugs.
         color: True, False, or None to decide by the stream (a terminal or not).
@@ -32,6 +33,7 @@ class Console:
 
     command: str = ""
     json: bool = False
+    jsonl: bool = False
     verbosity: int = 0
     tracebacks: bool = False
     color: bool | None = None
@@ -41,7 +43,9 @@ class Console:
 
     def out(self, text: str) -> None:
         """A line of the result on stdout."""
-        if self.above_bars is not None and sys.stdout.isatty():
+        # rich stands in for stdout while it draws, and some versions of that say that it is no terminal.
+        stdout = getattr(sys.stdout, "rich_proxied_file", sys.stdout)
+        if self.above_bars is not None and stdout.isatty():
             self.above_bars(text)  # the same terminal
         else:
             click.echo(text, color=self.color)

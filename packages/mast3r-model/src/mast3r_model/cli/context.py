@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 from .console import Console
-from .documents import json_ready
+from .documents import json_ready, write_line
 from .progress import Advance, ProgressReporter
 
 LOGGER = logging.getLogger("mast3r.cli")
@@ -28,10 +29,13 @@ class CommandContext:
         exit_code: 0, or 3 after ``partial``.
     """
 
-    def __init__(self, command: str, console: Console) -> None:
+    def __init__(self, command: str, console: Console, items: str | None = None) -> None:
         self.command = command
         self.console = console
         self.exit_code = 0
+        self._items = items
+        self._stdout = sys.stdout  # while the command runs, --json sends everybody else's to stderr
+        self._closing: list[str] = []
         self._result: dict[str, object] = {}
         self._timings: dict[str, float] = {}
         self._progress = ProgressReporter(console)
@@ -55,6 +59,16 @@ class CommandContext:
         """A line that is no result (a hint, what was written, the next command), on stderr."""
         self.console.note(text)
 
+    def note_at_the_end(self, text: str) -> None:
+        """Like ``note``, once, after all that the command says; left out where it fails."""
+        if text not in self._closing:
+            self._closing.append(text)
+
+    def close(self) -> None:
+        """Say what was kept for the end."""
+        for text in self._closing:
+            self.note(text)
+
     def warn(self, text: str) -> None:
         """Something went wrong that does not stop the command; it is also in the document's ``warnings``."""
         LOGGER.warning("%s", text)
@@ -68,6 +82,20 @@ class CommandContext:
         """Add to the ``result`` of the document: numbers, text, lists, paths, arrays, dataclasses."""
         self._result.update(values or {})
         self._result.update(more)
+
+    def item(self, values: Mapping[str, object] | object, *, in_document: bool = True) -> None:
+        """One of the many things that the command is about; under ``--jsonl`` a line at once.
+
+        Args:
+            values: the item, a mapping or a dataclass.
+            in_document: also an element of the document's list, which ``@command(items=...)`` names.
+        """
+        if self.console.jsonl:
+            write_line(values, self._stdout)
+        elif in_document and self._items is not None:
+            found = self._result.setdefault(self._items, [])
+            assert isinstance(found, list)
+            found.append(values)
 
     def results(self) -> object:
         """Everything given to ``result`` so far, ready for JSON."""

@@ -32,7 +32,12 @@ PROGRAMS = {"nvcc": "builds the CUDA back end of curope"}
 
 
 @command("doctor", examples=["mast3r doctor", "mast3r doctor --json > report.json"])
-@option("--self-test/--no-self-test", default=True, help="Run the built-in checkpoint once.")
+@option(
+    "--self-test/--no-self-test",
+    default=True,
+    section="Model and device",
+    help="Run the built-in checkpoint once.",
+)
 def doctor(context: CommandContext, self_test: bool) -> None:
     """Versions, devices, back ends, caches, optional tools, and a self-test; --json is for bug reports."""
     report: dict[str, Mapping[str, object]] = {
@@ -58,6 +63,8 @@ def doctor(context: CommandContext, self_test: bool) -> None:
         context.result(self_test=outcome)
         if outcome["state"] == "failed":
             context.partial(f"the self-test failed: {outcome['reason']}")
+            return
+    context.note("next: mast3r quickstart")
 
 
 def run_self_test(name: str = "nano") -> dict[str, object]:

@@ -11,7 +11,7 @@ import platform
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, TextIO
 
 from mast3r_model.errors import Mast3rError
 
@@ -61,9 +61,9 @@ def error_document(command: str, error: BaseException, warnings: Sequence[str] =
     }
 
 
-def dump(document: object) -> str:
+def dump(document: object, indent: int | None = 2) -> str:
     """Text of a document: strict JSON, so numbers that are not finite become null."""
-    return json.dumps(json_ready(document), ensure_ascii=False, allow_nan=False, indent=2)
+    return json.dumps(json_ready(document), ensure_ascii=False, allow_nan=False, indent=indent)
 
 
 def versions() -> dict[str, str]:
@@ -101,7 +101,16 @@ def json_ready(value: Any) -> Any:
     return str(value)
 
 
-def write_document(document: object) -> None:
+def write_document(document: object, *, one_line: bool = False) -> None:
     """Print a document on the process's real stdout."""
+    if one_line:
+        write_line(document, sys.stdout)
+        return
     sys.stdout.write(dump(document) + "\n")
     sys.stdout.flush()
+
+
+def write_line(item: object, stream: TextIO) -> None:
+    """Print an object as one line of JSON."""
+    stream.write(dump(item, indent=None) + "\n")
+    stream.flush()

@@ -12,8 +12,9 @@ from mast3r_model.plugins import registry
 
 from .cache import is_cached
 from .command import command
+from .completing import complete_model
 from .context import CommandContext
-from .options import complete_model, refuse_existing, work_offline
+from .options import refuse_existing, work_offline
 from .parameters import argument, option
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _checkpoint = argument("model", shell_complete=complete_model, help="Preset, hub
 _offline = option("--offline", is_flag=True, help="Download nothing.", section="Model and device")
 
 
-@command("list", examples=["mast3r models list", "mast3r models list --json"])
+@command("list", examples=["mast3r models list", "mast3r models list --jsonl"], items="models")
 def list_models(context: CommandContext) -> None:
     """Checkpoints known by name: description, licence, and whether they are on this disk."""
     presets = registry("models")
@@ -32,9 +33,10 @@ def list_models(context: CommandContext) -> None:
         preset = cast("ModelPreset", presets[name])
         facts = {**dataclasses.asdict(preset), "state": _state(preset.location)}
         rows.append({"name": name, **facts, "plugin": presets.owner(name)})
-    context.result(models=rows)
     for row in rows:
+        context.item(row)
         context.say(f"{row['name']}\n    {row['description']}; {row['licence']}; {row['state']}")
+    context.note("next: mast3r models info NAME, or --model NAME with any command")
 
 
 @command("info", examples=["mast3r models info nano", "mast3r models info checkpoint.pth --json"])

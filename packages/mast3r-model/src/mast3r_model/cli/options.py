@@ -14,12 +14,11 @@ import click
 
 from mast3r_model.errors import OutputError
 
+from .completing import complete_model
 from .context import CommandContext
 from .parameters import Decorator, Function, option
 
 if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
     from mast3r_model import AsymmetricCroCo3DStereo, AsymmetricMASt3R, Precision
 
 SECTION = "Model and device"
@@ -72,7 +71,7 @@ class ModelOptions:
         return stack
 
     def load(self, context: CommandContext) -> AsymmetricMASt3R | AsymmetricCroCo3DStereo:
-        """The model, in eval mode, on its device; says once when the small checkpoint is used.
+        """The model, in eval mode, on its device; says in the end when it was the small checkpoint.
 
         Raises:
             CheckpointError: the model is unknown, missing or broken.
@@ -85,7 +84,7 @@ class ModelOptions:
         with context.timed("load"):
             model = load_model(self.model, device=self.device, dtype=self.dtype)
         if self.model == DEFAULT_MODEL:
-            context.note(
+            context.note_at_the_end(
                 f"hint: {DEFAULT_MODEL} is the small built-in checkpoint; for best results use "
                 f"--model {OFFICIAL_MODEL} (CC BY-NC-SA 4.0, non-commercial)"
             )
@@ -111,16 +110,6 @@ class Count(click.IntRange):
 
     def _describe_range(self) -> str:
         return ""
-
-
-def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Names of presets, for the shell."""
-    from click.shell_completion import CompletionItem
-
-    from mast3r_model.plugins import registry
-
-    found = [CompletionItem(name) for name in registry("models").names() if name.startswith(incomplete)]
-    return found or [CompletionItem(incomplete, type="file")]
 
 
 def model_options(function: Function) -> Function:

@@ -43,6 +43,11 @@ class Option(click.Option):
         super().__init__(declarations, *positional, **settings)
         self.section = section
         self.rare = rare
+        # Click's own name, "integer range", is no word for what was expected.
+        if type(self.type) is click.IntRange:
+            self.type.name = "integer"
+        elif type(self.type) is click.FloatRange:
+            self.type.name = "number"
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         """``MAST3R_<COMMAND>_<OPTION>`` goes before a variable that several commands share."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -94,4 +95,5 @@ def _make_bars(console: Console) -> Progress:
         TimeRemainingColumn(),
         console=RichConsole(stderr=True, no_color=console.color is False),
         transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # else what others print belongs into the file or pipe
     )

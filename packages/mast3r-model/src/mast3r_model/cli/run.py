@@ -17,6 +17,7 @@ from mast3r_model.errors import Mast3rError
 from .console import Console, color_from_environment
 from .documents import error_document, write_document
 from .log import logging_session
+from .settings import origin_of_bad_value
 
 USAGE, FAILED, INTERRUPTED, CLOSED_PIPE = 2, 1, 130, 141
 
@@ -87,14 +88,16 @@ def _fail(console: Console, words: Sequence[str], program: str, error: Exception
 
 def _fail_usage(console: Console, words: Sequence[str], program: str, error: click.ClickException) -> int:
     if _wants_json(console, words):
-        write_document(error_document(console.command or program, error))
+        _write(console, words, error_document(console.command or program, error))
     if isinstance(error, NoArgsIsHelpError):
         error.show()
-    elif isinstance(error, click.UsageError) and error.ctx is not None:
+        return error.exit_code
+    hint = f"{program} {console.command}".strip() if program == "mast3r" else program
+    if isinstance(error, click.UsageError) and error.ctx is not None:
         click.echo(error.ctx.get_usage(), err=True, color=console.color)
-        console.error(error.format_message(), f"{error.ctx.command_path} --help")
-    else:
-        console.error(error.format_message())
+        hint = error.ctx.command_path
+    origin = origin_of_bad_value(error) if isinstance(error, click.UsageError) else None
+    console.error(error.format_message(), origin or f"{hint} --help")
     return error.exit_code
 
 
@@ -110,12 +113,16 @@ def _report(
     if console.tracebacks:
         traceback.print_exception(error)
     if _wants_json(console, words):
-        write_document(error_document(console.command or program, error, console.warnings))
+        _write(console, words, error_document(console.command or program, error, console.warnings))
     console.error(message, hint)
 
 
 def _wants_json(console: Console, words: Sequence[str]) -> bool:
-    return console.json or "--json" in words
+    return console.json or "--json" in words or "--jsonl" in words
+
+
+def _write(console: Console, words: Sequence[str], document: object) -> None:
+    write_document(document, one_line=console.jsonl or "--jsonl" in words)
 
 
 def _completion_variable(program: str) -> str:

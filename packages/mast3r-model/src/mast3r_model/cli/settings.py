@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,9 @@ from .catalog import missing_commands
 
 LOGGER = logging.getLogger("mast3r.cli")
 
+PROJECT_SETTINGS_FILE = Path("mast3r.toml")
+"""In the working directory: settings of the photos that lie there."""
+
 _ORIGINS = "mast3r_model.cli.origins"
 
 
@@ -28,7 +32,7 @@ def user_settings_file() -> Path:
 
 
 def load_defaults(context: click.Context, words: Sequence[str], config: Path | None) -> None:
-    """Fill ``context.default_map`` from the user's file and from ``--config``.
+    """Fill ``context.default_map`` from the user's file, the working directory's and that of ``--config``.
 
     Args:
         context: of the command; its parameters say which keys are known.
@@ -40,16 +44,35 @@ def load_defaults(context: click.Context, words: Sequence[str], config: Path | N
     """
     values: dict[str, object] = {}
     origins: dict[str, str] = {}
-    user_file = user_settings_file()
-    for path in [user_file if user_file.is_file() else None, config]:
-        if path is not None:
-            tables = read_settings(path)
-            _warn_about_unknown_commands(tables, words, path)
-            found = _options(context, _table(tables, words, path), path)
-            values.update(found)
-            origins.update(dict.fromkeys(found, str(path)))
+    always = [path for path in (user_settings_file(), PROJECT_SETTINGS_FILE) if path.is_file()]
+    for path in [*always, *([] if config is None else [config])]:
+        tables = read_settings(path)
+        _warn_about_unknown_commands(tables, words, path)
+        found = _options(context, _table(tables, words, path), path)
+        values.update(found)
+        origins.update(dict.fromkeys(found, str(path)))
     context.default_map = values
     context.meta[_ORIGINS] = origins
+
+
+def uses_project_settings(context: click.Context) -> bool:
+    """Whether a value comes from the working directory's file: it must not be so unnoticed."""
+    return any(
+        _origin(context, parameter, parameter.name) == str(PROJECT_SETTINGS_FILE)
+        for parameter in context.command.params
+        if parameter.name
+    )
+
+
+def origin_of_bad_value(error: click.UsageError) -> str | None:
+    """Where a value that was refused stands, if it is no flag: a settings file or a variable."""
+    context, parameter = error.ctx, getattr(error, "param", None)
+    if context is None or not isinstance(parameter, click.Option) or not parameter.name:
+        return None
+    origin = _origin(context, parameter, parameter.name)
+    if origin == "environment":
+        return f"it is the value of {_variable(context, parameter, parameter.name)}"
+    return None if origin in ("flag", "default") else f"it is {_spelling(parameter)!r} in {origin}"
 
 
 def read_settings(path: Path) -> Mapping[str, Any]:
@@ -93,8 +116,14 @@ def _origin(context: click.Context, parameter: click.Parameter, name: str) -> st
         case ParameterSource.ENVIRONMENT:
             return "environment"
         case ParameterSource.DEFAULT_MAP:
-            return str(context.meta[_ORIGINS].get(name, "settings file"))
+            return str(context.meta.get(_ORIGINS, {}).get(name, "settings file"))
     return "default"
+
+
+def _variable(context: click.Context, parameter: click.Parameter, name: str) -> str:
+    """The environment variable that an option was read from."""
+    own = f"{context.auto_envvar_prefix}_{name.upper()}"
+    return own if os.environ.get(own) or not parameter.envvar else str(parameter.envvar)
 
 
 def _spelling(parameter: click.Parameter) -> str:

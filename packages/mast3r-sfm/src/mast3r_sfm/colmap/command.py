@@ -12,7 +12,7 @@ from mast3r_match import Correspondences, image_similarity
 from mast3r_model import AsymmetricCroCo3DStereo, InputError, NothingFoundError
 from mast3r_model.cli import CommandContext, ModelOptions, refuse_existing
 from mast3r_sfm.keypoints import keypoint_graph
-from mast3r_sfm.pairs import Pair, graph_pairs, pair_indices, read_pairs
+from mast3r_sfm.pairs import Pair, check_graph, graph_pairs, pair_indices, read_pairs
 from mast3r_sfm.photos import ImageSet
 
 from .colors import color_points
@@ -33,6 +33,7 @@ def run_colmap(context: CommandContext, request: ColmapRequest, model_options: M
         Mast3rError: as documented for the command's exit codes.
     """
     refuse_existing(request.output, overwrite=request.overwrite)
+    check_graph(request.graph)
     database = request.output / "database.db"
     model = model_options.load(context)
     with context.timed("read"):
@@ -57,7 +58,10 @@ def run_colmap(context: CommandContext, request: ColmapRequest, model_options: M
 def _pairs(request: ColmapRequest, images: ImageSet, model: AsymmetricCroCo3DStereo) -> list[Pair]:
     """Unordered pairs, each once, in the order of the list."""
     if len(images) < 2:
-        raise InputError(f"matching needs two photos or more, got {len(images)}")
+        raise InputError(
+            f"matching needs two photos or more, got {len(images)}",
+            "give a folder with several photos of one place",
+        )
     if request.pairs_file is None:
 
         def similarity() -> np.ndarray:

@@ -13,6 +13,7 @@ from mast3r_model import InputError
 from mast3r_sfm.cameras import PosedCameras
 from mast3r_sfm.known_cameras import KnownCameras, check_known, known_intrinsics, read_known_cameras
 from mast3r_sfm.photos import ImageSet, open_images
+from mast3r_sfm.video import FrameChoice
 
 from .database import MappingImage
 from .kapture import PHOTOS_FOLDER, KapturePhoto, is_kapture, read_kapture
@@ -24,6 +25,9 @@ class ColmapRequest:
 
     photos: Sequence[Path]
     recursive: bool
+    strict: bool
+    fps: float | None
+    max_frames: int
     kapture: Path | None
     shared_camera: bool
     intrinsics: Path | None
@@ -75,8 +79,14 @@ def read_input(request: ColmapRequest, patch_size: int) -> ColmapInput:
     if folder is not None:
         return _kapture_input(request, folder, patch_size)
     images = open_images(
-        request.photos, size=request.size, patch_size=patch_size, recursive=request.recursive
+        request.photos,
+        size=request.size,
+        patch_size=patch_size,
+        recursive=request.recursive,
+        frames=FrameChoice(fps=request.fps, max_count=request.max_frames),
+        frames_folder=request.output / "frames",
     )
+    _check_dropped(request, images)
     known = _known(request, images)
     cameras = tuple(
         MappingImage(image.name, image.transform, K)
@@ -91,6 +101,7 @@ def _kapture_input(request: ColmapRequest, folder: Path, patch_size: int) -> Col
         raise InputError(f"{folder} lists no photos of cameras")
     path_of = {folder / PHOTOS_FOLDER / photo.name: photo for photo in photos}
     opened = open_images(list(path_of), size=request.size, patch_size=patch_size)
+    _check_dropped(request, opened)
     images = replace(opened, images=tuple(replace(image, name=path_of[image.path].name) for image in opened))
     used = [path_of[image.path] for image in images]
     known = _known(request, images)
@@ -108,6 +119,11 @@ def _kapture_input(request: ColmapRequest, folder: Path, patch_size: int) -> Col
     if poses is None and not request.ignore_poses:
         poses = _kapture_poses(used, images)
     return ColmapInput(images, cameras, poses)
+
+
+def _check_dropped(request: ColmapRequest, images: ImageSet) -> None:
+    if request.strict and images.dropped:
+        raise InputError(f"{images.dropped[0].name} cannot be used: {images.dropped[0].reason}")
 
 
 def _kapture_poses(photos: Sequence[KapturePhoto], images: ImageSet) -> PosedCameras | None:

@@ -18,6 +18,7 @@ FILE = click.Path(path_type=Path)
         "mast3r evaluate scenes scene/ truth/sparse/0",
         "mast3r evaluate scenes scene/ transforms.json --per-image -o errors.json",
     ],
+    items="cameras",
 )
 @argument(
     "reconstruction", type=FILE, help="Folder that `mast3r sfm` wrote, a COLMAP model, or transforms.json."

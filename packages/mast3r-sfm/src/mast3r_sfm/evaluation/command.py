@@ -41,6 +41,8 @@ def run_scene_evaluation(context: CommandContext, request: SceneEvaluationReques
     if request.per_image:
         _say_images(context, result)
     context.result(reconstruction=request.reconstruction, truth=request.truth, evaluation=result)
+    for camera in result.cameras:
+        context.item(camera, in_document=False)
     if request.output is not None:
         document = {
             "schema": "mast3r.evaluation.scenes/1",

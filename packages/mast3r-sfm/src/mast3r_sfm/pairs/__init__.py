@@ -7,7 +7,7 @@ from .edges import filter_edges_seq, filter_pairs_seq
 from .farthest import farthest_points, retrieval_pairs
 from .files import PairFormat, PairList, pair_indices, read_pairs, write_pairs
 from .request import GraphRequest, Pair, Similarity
-from .selection import both_ways, filter_pairs, graph_pairs
+from .selection import both_ways, check_graph, filter_pairs, graph_pairs
 from .upstream import make_pairs
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "PairList",
     "Similarity",
     "both_ways",
+    "check_graph",
     "farthest_points",
     "filter_edges_seq",
     "filter_pairs",

@@ -110,6 +110,10 @@ def run_pairs(context: CommandContext, request: PairsRequest, model_options: Mod
     matrix = looker.matrix
     scores = None if matrix is None else [round(float(matrix[i, j]), 6) for i, j in pairs]
     write_pairs(request.output, names, pairs, scores=scores, format=request.format)
+    for row, (first, second) in enumerate(pairs):
+        score = None if scores is None else scores[row]
+        item = {"image0": names[first], "image1": names[second], "score": score}
+        context.item(item, in_document=False)
     _report(context, request, names, pairs)
 
 
@@ -146,7 +150,9 @@ def names_in_folder(inputs: Sequence[Path], photos: Sequence[Path]) -> list[str]
 def _pairs(request: PairsRequest, looker: _Looker) -> list[Pair]:
     count = len(looker.photos)
     if count < 2:
-        raise InputError(f"pairs need two photos or more, got {count}")
+        raise InputError(
+            f"pairs need two photos or more, got {count}", "give a folder with several photos of one place"
+        )
     pairs = graph_pairs(request.graph, count, similarity=looker)
     if request.prefilter is not None:
         pairs = filter_pairs(pairs, request.prefilter)

@@ -82,7 +82,9 @@ def read_pairs(path: str | Path) -> PairList:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise InputError(f"no such list of pairs: {path}") from None
+        raise InputError(
+            f"no such list of pairs: {path}", "check the path; `mast3r pairs` writes such lists"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the list of pairs {path}: {error}") from error
     names: list[tuple[str, str]] = []

@@ -44,6 +44,15 @@ def graph_pairs(
     return _checked(found, graph, count)
 
 
+def check_graph(graph: str) -> None:
+    """Refuse a graph that is none, before any work; its arguments are looked at with the images.
+
+    Raises:
+        InputError: it is unknown.
+    """
+    _split(graph)
+
+
 def both_ways(pairs: Sequence[Pair]) -> list[Pair]:
     """The pairs, then all of them turned round, each ordered pair once."""
     return list(dict.fromkeys([*pairs, *((second, first) for first, second in pairs)]))
