@@ -91,6 +91,7 @@ def test_photos_that_cannot_be_read(folder: Path, known_map: LocalizationMap, jo
     (folder / "broken.png").write_text("no photo")
     todo = queries(folder)
     todo[1:1] = [Query("broken", folder / "broken.png"), Query("missing", folder / "missing.png")]
+    todo.insert(3, Query("cropped", todo[0].path, Camera("PINHOLE", 50, 60, (40, 40, 25, 30))))
     left_out: list[str] = []
     with localizer(known_map) as running:
         found = list(
@@ -99,7 +100,7 @@ def test_photos_that_cannot_be_read(folder: Path, known_map: LocalizationMap, jo
             )
         )
         assert [query.name for query, _ in found] == [query.name for query in QUERIES]
-        assert left_out == ["broken", "missing"]
+        assert left_out == ["broken", "missing", "cropped"]
         with pytest.raises(ImageError, match="broken"):
             list(running.localize_queries(todo, jobs=jobs))
 

@@ -189,6 +189,22 @@ def test_strict_stops_at_a_photo_that_cannot_be_read(visloc: Visloc, wall: Path)
     assert visloc(*words, "--strict").code == 1
 
 
+def test_a_photo_that_does_not_fit_its_camera_is_skipped(visloc: Visloc, wall: Path) -> None:
+    """One photo of another size does not stop a run; nor does one whose EXIF lacks the wanted focal length."""
+    Image.new("RGB", (100, 90)).save("cropped.png")
+    words = ("localize", wall / "map", "cropped.png", wall / "queries" / FIRST)
+    ran = visloc(*words, *KNOWN, "--jobs", 1)
+    assert ran.code == 3, ran.err
+    assert "skipped: cropped.png: the photo has 100x90 pixels, its camera 128x96" in ran.err
+    assert ran.out.startswith(FIRST)
+    assert visloc(*words, *KNOWN, "--strict").code == 1
+    refused(visloc(*words[:3], *KNOWN), "none of 1 photos was localised", "none fits its camera", code=4)
+    Path("list.txt").write_text(f"{FIRST} {CAMERA.replace(',', ' ')}\n")
+    ran = visloc(*words, *KNOWN[:2], "--queries", "list.txt", "--focal", "known")
+    assert ran.code == 3, ran.err
+    assert "skipped: cropped.png: the focal length is to be taken as known" in ran.err
+
+
 def test_folders_lists_and_globs_without_photos(visloc: Visloc, wall: Path) -> None:
     Path("empty").mkdir()
     Path("list.txt").write_text("# nothing\n")

@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from mast3r_model import ImageError, InputError
 
+from .cameras import PhotoCameraError
 from .datasets import LocalizationDataset, Query, Thresholds
 from .evaluation import QueryRecord, RunFiles, RunWriter, Summary
 from .localizing import LocalizationOptions, Localizer
@@ -33,7 +34,7 @@ class EvaluationReport:
         summary: medians and recalls.
         records: of the queries, in their order.
         folder: with the run's files; None if it was not asked for.
-        unreadable: queries whose photo cannot be read, with the reason.
+        unreadable: queries whose photo cannot be read, or does not fit its camera, with the reason.
     """
 
     summary: Summary
@@ -181,7 +182,7 @@ def _upstreams(
     for number, query in queries:
         try:
             pose = pipeline.localize(iterate_reference_views(dataset, number, pipeline.maxdim))
-        except ImageError as error:
+        except (ImageError, PhotoCameraError) as error:
             unreadable.append(f"{query.name}: {error.message}")
             continue
         yield query, pose

@@ -2,7 +2,7 @@
 
 from .camera import Camera, PixelConvention
 from .changes import scaled, turned
-from .fitting import fitted
+from .fitting import PhotoCameraError, fitted
 from .projection import corner_pixels, normalized, project, unproject
 from .query import LISTED, FocalChoice, FocalMode, QueryCamera, parse_camera, query_camera
 
@@ -11,6 +11,7 @@ __all__ = [
     "Camera",
     "FocalChoice",
     "FocalMode",
+    "PhotoCameraError",
     "PixelConvention",
     "QueryCamera",
     "corner_pixels",

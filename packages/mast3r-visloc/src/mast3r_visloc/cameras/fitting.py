@@ -11,6 +11,11 @@ from mast3r_model import InputError
 from .camera import Camera
 from .changes import scaled, turned
 
+
+class PhotoCameraError(InputError):
+    """The camera of one photo cannot be had: others may well be localised."""
+
+
 _TURNS_TO_RAW = {6: 1, 8: -1}
 """Quarter turns counter-clockwise from the upright photo to the file's pixels, by EXIF orientation."""
 
@@ -30,7 +35,7 @@ def fitted(camera: Camera, path: Path, image_shape: tuple[int, int]) -> tuple[Ca
         The camera in the file's pixels, and what was done to it, for people: ``""`` if nothing.
 
     Raises:
-        InputError: the sizes do not fit.
+        PhotoCameraError: the sizes do not fit.
     """
     height, width = image_shape
     size = f"{camera.width}x{camera.height}"
@@ -42,7 +47,7 @@ def fitted(camera: Camera, path: Path, image_shape: tuple[int, int]) -> tuple[Ca
         return turned(camera, turns or -1), f"turned by 90 degrees from {size}, {way}"
     if _same_shape(camera, image_shape):
         return scaled(camera, (width, height)), f"resized from {size}"
-    raise InputError(
+    raise PhotoCameraError(
         f"{path}: the photo has {width}x{height} pixels, its camera {size}",
         "give the camera of this photo: cropped photos need their own",
     )

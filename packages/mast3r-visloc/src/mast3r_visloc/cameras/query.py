@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from mast3r_model import ConfigError, InputError
 
 from .camera import Camera
-from .fitting import fitted
+from .fitting import PhotoCameraError, fitted
 
 FocalMode = Literal["known", "refine", "estimate"]
 """What PnP does about a focal length: take it as it is, refine it with the pose, or look for it."""
@@ -68,8 +68,8 @@ def query_camera(
         focal: what PnP is to do about the focal length.
 
     Raises:
-        InputError: `spec` cannot be read, the camera does not fit the photo, or the focal length is to be
-            known and is not.
+        InputError: `spec` cannot be read.
+        PhotoCameraError: the camera does not fit the photo, or the focal length is to be known and is not.
         ConfigError: an unknown `focal`.
     """
     if focal not in get_args(FocalChoice):
@@ -89,7 +89,7 @@ def query_camera(
     if noted is not None:
         return _made(_centred(noted, image_shape), "EXIF", "refine", focal)
     if focal == "known":
-        raise InputError(
+        raise PhotoCameraError(
             f"{path}: the focal length is to be taken as known, but the photo's EXIF data do not tell it",
             "give the camera, or let the focal length be estimated",
         )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from mast3r_model import ImageError, NothingFoundError, OutputError
+from mast3r_model import InputError, NothingFoundError, OutputError
 from mast3r_model.cli import CommandContext, ModelOptions
 from mast3r_visloc.datasets import Query
 from mast3r_visloc.evaluation import (
@@ -165,7 +165,7 @@ def _localize(
 def _poses(
     context: CommandContext, request: LocalizeRequest, localizer: Localizer, queries: Sequence[Query]
 ) -> Iterator[tuple[Query, Pose]]:
-    def unreadable(query: Query, error: ImageError) -> None:
+    def unreadable(query: Query, error: InputError) -> None:
         context.partial(f"skipped: {error.message}")
 
     with context.timed("localise"):
@@ -255,7 +255,8 @@ def _report(
         context.note(f"written: {request.output} (poses.txt, report.json, report.html, colmap/, matches/)")
     if not records:
         raise NothingFoundError(
-            f"none of {count} photos was localised (no photo could be read)", "see the warnings above"
+            f"none of {count} photos was localised (no photo could be read, or none fits its camera)",
+            "see the warnings above",
         )
     if not localised:
         reasons = ", ".join(sorted({str(record.reason) for record in records}))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from mast3r_model import ImageError, InputError
-from mast3r_visloc.cameras import LISTED, Camera, QueryCamera, query_camera
+from mast3r_visloc.cameras import LISTED, Camera, PhotoCameraError, QueryCamera, query_camera
 from mast3r_visloc.datasets import Candidate, Query
 from mast3r_visloc.maps import LocalizationMap, NetworkPoints, network_points
 from mast3r_visloc.poses import Pose
@@ -150,7 +150,7 @@ class Localizer:
         *,
         candidates: Callable[[Query], Sequence[str]] | None = None,
         jobs: int = 1,
-        on_unreadable: Callable[[Query, ImageError], None] | None = None,
+        on_unreadable: Callable[[Query, InputError], None] | None = None,
     ) -> Iterator[tuple[Query, Pose]]:
         """Localise photos; no more of them are in memory than are worked on.
 
@@ -158,7 +158,8 @@ class Localizer:
             queries: photos with names and, where known, cameras.
             candidates: names of map images to try for a query; None to find them.
             jobs: photos at a time, in threads: while the network looks at one, poses of others are solved.
-            on_unreadable: called for a photo that cannot be read, which is then left out; None raises.
+            on_unreadable: called with the ImageError or PhotoCameraError of a photo that cannot be read, or
+                whose camera does not fit it, which is then left out; None raises.
 
         Yields:
             Each query with its pose, in their order.
@@ -168,16 +169,16 @@ class Localizer:
             InputError: as for `localize`.
         """
 
-        def work(query: Query) -> Pose | ImageError:
+        def work(query: Query) -> Pose | InputError:
             try:
                 return self._localize(query, None if candidates is None else candidates(query))
-            except ImageError as error:
+            except (ImageError, PhotoCameraError) as error:
                 if on_unreadable is None:
                     raise
                 return error
 
         for query, found in in_threads(work, queries, jobs):
-            if not isinstance(found, ImageError):
+            if not isinstance(found, InputError):
                 yield query, found
             elif on_unreadable is not None:
                 on_unreadable(query, found)

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from mast3r_model import ImageTransform, InputError
-from mast3r_visloc.cameras import Camera
+from mast3r_visloc.cameras import Camera, PhotoCameraError
 from mast3r_visloc.datasets.contract import LocalizationDataset, Query
 from mast3r_visloc.formats import open_raw_photo
 from mast3r_visloc.maps import DensePoints, ImagePoints, MapImage, SparsePoints
@@ -124,7 +124,7 @@ def _query_view(query: Query, maxdim: int, *, size_from_camera: bool) -> Referen
     camera = _known_camera(query.camera, query.name, _QUERY_MODELS)
     photo = open_raw_photo(query.path)
     if size_from_camera and camera.shape != (photo.height, photo.width):
-        raise InputError(
+        raise PhotoCameraError(
             f"the camera of {query.name} is for {camera.width}x{camera.height} pixels, its photo has "
             f"{photo.width}x{photo.height}"
         )
