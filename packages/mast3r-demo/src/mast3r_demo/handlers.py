@@ -1,0 +1,62 @@
+"""Around every handler of the page: errors in words that a visitor may read (spec 60 D5)."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import secrets
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gradio as gr
+
+from mast3r_model import Mast3rError
+
+LOGGER = logging.getLogger("mast3r.demo")
+
+
+def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """The handler, whose errors the page can show: ours with their hint, others as a number in the log."""
+    if inspect.isgeneratorfunction(handler):
+
+        @functools.wraps(handler)
+        def generator(*values: Any, **named: Any) -> Iterator[Any]:
+            try:
+                yield from handler(*values, **named)
+            except Exception as error:
+                raise as_page_error(error) from error
+
+        return generator
+
+    @functools.wraps(handler)
+    def function(*values: Any, **named: Any) -> Any:
+        try:
+            return handler(*values, **named)
+        except Exception as error:
+            raise as_page_error(error) from error
+
+    return function
+
+
+def as_page_error(error: Exception) -> gr.Error:
+    """What gradio shows of an error."""
+    if isinstance(error, gr.Error):
+        return error
+    if isinstance(error, Mast3rError):
+        return page_error(f"{error.message} ({error.hint})" if error.hint else error.message)
+    number = secrets.token_hex(4)
+    LOGGER.error("error %s in the page", number, exc_info=error)
+    return page_error(
+        f"Something went wrong that should not have. The server's log says more under {number}."
+    )
+
+
+def page_error(text: str) -> gr.Error:
+    """An error in plain text: gradio shows messages as HTML, and file names may hold any letter."""
+    return gr.Error(plain(text), print_exception=False)
+
+
+def plain(text: str) -> str:
+    """Text that stays text in a place that takes HTML."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
