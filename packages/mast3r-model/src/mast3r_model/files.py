@@ -57,6 +57,8 @@ def output_error(path: str | os.PathLike[str], error: OSError) -> OutputError:
         errno.EDQUOT: "free some space, or write to another disk",
         errno.EACCES: "choose a folder that you may write to",
         errno.EROFS: "choose a folder that you may write to",
+        errno.ENOENT: "choose a folder that you may write to",
+        errno.ENOTDIR: "choose another name: a part of it is a file",
     }
     hint = hints.get(error.errno) if error.errno is not None else None
     return OutputError(f"cannot write {os.fspath(path)}: {reason}", hint)

@@ -28,7 +28,8 @@ EXAMPLES = [
 FILE = click.Path(path_type=Path)
 
 _FLAGS: list[Callable[..., Any]] = [
-    argument("photos", nargs=-1, type=FILE, help="A folder, files, globs, a .txt list, videos, or a kapture folder."),
+    argument("photos", nargs=-1, type=FILE,
+             help="A folder, files, globs, a .txt list, videos, or a kapture folder."),
     option("--recursive", is_flag=True, section="Input", help="Look into folders of folders."),
     option("--strict", is_flag=True, section="Input", help="Stop at a photo that cannot be read."),
     option("--fps", type=click.FloatRange(min=0, min_open=True), metavar="X", section="Input",

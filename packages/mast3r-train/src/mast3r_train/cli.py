@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mast3r_model.cli import CommandContext, option, run
+from mast3r_model.cli import (
+    CommandContext,
+    complete_dataset,
+    complete_model,
+    complete_names,
+    option,
+    run,
+)
 from mast3r_train.config import TrainConfig, base_type
 from mast3r_train.process_cli import ProcessCommand, process_group, runs_elsewhere, told_once_a_machine
 
@@ -33,7 +40,21 @@ EPILOG = """The output folder holds checkpoint-last.pth, -best.pth and -final.pt
 curves.png and TensorBoard events. The same command again goes on from checkpoint-last.pth, also after a
 kill."""
 
+_COMPLETERS = {
+    "train_dataset": complete_dataset,
+    "test_dataset": complete_dataset,
+    "train_criterion": complete_names("losses", written=lambda name: (f"{name}(",)),
+    "test_criterion": complete_names("losses", written=lambda name: (f"{name}(",)),
+    "pretrained": complete_model,
+}
+"""What the shell offers, by field."""
+
 _MORE_NAMES = {"pretrained": ("--init",), "output_dir": ("-o", "--output")}
+
+
+def _sentence(text: str) -> str:
+    """A field's description as the help of all commands is written."""
+    return f"{text[0].upper()}{text[1:]}{'' if text.endswith(('.', ')')) else '.'}"
 
 
 def settings_options(settings: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -54,7 +75,8 @@ def settings_options(settings: type[Any]) -> Callable[[Callable[..., None]], Cal
 
 def _option(field: dataclasses.Field[Any], annotation: Any) -> Any:
     kind = base_type(annotation)
-    settings: dict[str, Any] = {key: field.metadata[key] for key in ("help", "section", "rare")}
+    settings: dict[str, Any] = {key: field.metadata[key] for key in ("section", "rare")}
+    settings["help"] = _sentence(field.metadata["help"])
     if kind is bool:
         settings["is_flag"] = True
     else:
@@ -62,6 +84,8 @@ def _option(field: dataclasses.Field[Any], annotation: Any) -> Any:
         settings["type"] = click.Choice(choices) if choices else kind
         settings["metavar"] = field.metadata["metavar"]
         settings["multiple"] = typing.get_origin(annotation) is tuple
+    if field.name in _COMPLETERS:
+        settings["shell_complete"] = _COMPLETERS[field.name]
     default = None if field.default == "" else field.default
     names = (*_MORE_NAMES.get(field.name, ()), f"--{field.name.replace('_', '-')}")
     return option(field.name, *names, default=default, **settings)

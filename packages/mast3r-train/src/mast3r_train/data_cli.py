@@ -7,7 +7,7 @@ from collections import Counter
 import click
 
 from mast3r_model import InputError, PluginError, registry
-from mast3r_model.cli import CommandContext, CommandGroup, argument, command, option
+from mast3r_model.cli import CommandContext, CommandGroup, argument, command, complete_dataset, option
 
 
 class PrepareGroup(CommandGroup):
@@ -49,12 +49,20 @@ prepare_group = PrepareGroup(
         "mast3r data check \"MyScenes(ROOT='scenes', resolution=(224, 224))\" --samples 50",
     ),
 )
-@argument("dataset", help="A dataset expression, as for --train_dataset.")
-@option("--samples", type=click.IntRange(min=1), default=8, help="Samples per resolution to look at.")
+@argument("dataset", shell_complete=complete_dataset, help="A dataset expression, as for --train_dataset.")
+@option(
+    "--samples",
+    type=click.IntRange(min=1),
+    default=8,
+    metavar="N",
+    section="Quality",
+    help="Samples per resolution to look at.",
+)
 @option(
     "--data-root",
     multiple=True,
     metavar="NAME=PATH",
+    section="Input",
     help="Folder of a dataset's prepared files; may be repeated.",
 )
 def check_command(context: CommandContext, dataset: str, samples: int, data_root: tuple[str, ...]) -> None:

@@ -57,6 +57,11 @@ def mast3r_commands() -> Mapping[str, CommandSpec]:
             help="Render pairs of synthetic views, to try pretraining on.",
             section="Train",
         ),
+        "data list": CommandSpec(
+            target="mast3r_train.dataset_list_cli:list_command",
+            help="Datasets known by name, and where their files are.",
+            section="Train",
+        ),
         "data check": CommandSpec(
             target="mast3r_train.data_cli:check_command",
             help="Check a dataset, yours or ours, against the view contract.",

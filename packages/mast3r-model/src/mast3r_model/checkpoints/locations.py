@@ -173,8 +173,8 @@ def _fetch(location: Location) -> Path:
         if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
             raise CheckpointError(
                 f"{repository} is not on this disk, and nothing may be downloaded",
-                hint="leave out --offline (HF_HUB_OFFLINE), or name a checkpoint of `mast3r models list` that "
-                "is on this disk",
+                hint="leave out --offline (HF_HUB_OFFLINE), or name a checkpoint that `mast3r models list` "
+                "finds on this disk",
             ) from None
         raise CheckpointError(
             f"{repository} is not on this disk, and the Hugging Face hub cannot be reached",

@@ -38,11 +38,14 @@ def complete_names(
     return complete
 
 
-complete_model = complete_names("models", files=True)
-"""Names of presets, or a file."""
+def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of presets, or a file."""
+    return complete_names("models", files=True)(ctx, param, incomplete)
 
-complete_dataset = complete_names("datasets", written=lambda name: (f"{name}(",))
-"""The beginning of a dataset expression."""
+
+def complete_dataset(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The beginning of a dataset expression."""
+    return complete_names("datasets", written=lambda name: (f"{name}(",))(ctx, param, incomplete)
 
 
 def _matching(

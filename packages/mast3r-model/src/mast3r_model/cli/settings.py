@@ -127,7 +127,8 @@ def _variable(context: click.Context, parameter: click.Parameter, name: str) -> 
 
 
 def _spelling(parameter: click.Parameter) -> str:
-    return max(parameter.opts, key=len).lstrip("-")
+    long = [spelling for spelling in parameter.opts if spelling.startswith("--")]
+    return (long or parameter.opts)[0].lstrip("-")
 
 
 def _table(tables: Mapping[str, Any], words: Sequence[str], path: Path) -> Mapping[str, Any]:

@@ -45,7 +45,8 @@ def pretrain_command(context: CommandContext, **flags: Any) -> None:
 @command(
     "data croco-crops",
     examples=[
-        "mast3r data croco-crops crops.txt --images ARKitScenes/ -o data/ARKitScenes_crops --workers 8"
+        "mast3r data croco-crops crops.txt --images ARKitScenes/ -o data/ARKitScenes_crops --workers 8",
+        "mast3r data croco-crops crops.txt --images photos/ --size 128 -o data/Mine_crops",
     ],
 )
 @argument(
@@ -91,7 +92,10 @@ def crops_command(
         )
 
 
-@command("data croco-pairs", examples=["mast3r data croco-pairs --count 64 -o pairs/"])
+@command(
+    "data croco-pairs",
+    examples=["mast3r data croco-pairs -o pairs/", "mast3r data croco-pairs --count 1000 --seed 1 -o more/"],
+)
 @option("--count", type=click.IntRange(min=1), default=64, section="Input", help="Number of pairs.")
 @option(
     "--size", type=click.IntRange(min=16), default=256, section="Input", help="Side of an image in pixels."

@@ -83,7 +83,8 @@ def prepare_command(
         function = decorator(function)
     with_pairs = " --pairs PAIRS" if pairs is not None else ""
     words = f"mast3r data prepare {name} --raw RAW{with_pairs} --out data/{name}_processed --workers 8"
-    return command(name, examples=(f"{words} {example}".rstrip(),), help=help)(function)
+    again = f"mast3r data prepare {name} --raw RAW{with_pairs} --out data/{name}_processed -q --json"
+    return command(name, examples=(f"{words} {example}".rstrip(), again), help=help)(function)
 
 
 def _check_folders(request: PrepareRequest) -> None:

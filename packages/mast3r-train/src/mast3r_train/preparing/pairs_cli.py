@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from mast3r_model import ConfigError, InputError, registry
-from mast3r_model.cli import CommandContext, argument, command, option
+from mast3r_model.cli import CommandContext, argument, command, complete_names, option
 from mast3r_model.plugins import suggestion
 
 
@@ -29,7 +29,11 @@ def _numbers(context: click.Context, parameter: click.Parameter, text: str | Non
         "mast3r data pairs DL3DV --root data/dl3dv_processed --strides 1,2,4 --max-pairs 100_000",
     ),
 )
-@argument("name", help="The dataset, as in expressions: TartanAir, DL3DV, ...")
+@argument(
+    "name",
+    shell_complete=complete_names("datasets"),
+    help="The dataset, as in expressions: TartanAir, DL3DV, ...",
+)
 @option(
     "--root",
     type=click.Path(exists=True, file_okay=False, path_type=Path),

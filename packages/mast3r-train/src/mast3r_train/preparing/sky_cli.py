@@ -19,9 +19,15 @@ DATASETS = {"blendedmvs": "BlendedMVS", "megadepth": "MegaDepth"}
 @option(
     "--root",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
+    section="Input",
     help="Its prepared folder, if it is not at the usual place.",
 )
-@option("--using", metavar="NAME", help="Which installed plugin finds the sky, if there are several.")
+@option(
+    "--using",
+    metavar="NAME",
+    section="Quality",
+    help="Which installed plugin finds the sky, if there are several.",
+)
 def sky_command(context: CommandContext, dataset: str, root: Path | None, using: str | None) -> None:
     """Mask the sky of a prepared dataset's photos, with a plugin that finds it."""
     from mast3r_model import registry
