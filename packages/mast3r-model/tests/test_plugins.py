@@ -145,7 +145,7 @@ def test_every_hook_is_documented(kind: str) -> None:
 
 
 def test_kinds() -> None:
-    assert len(KINDS) == 13
+    assert len(KINDS) == 14
     assert {"heads", "models", "commands", "datasets", "losses", "pnp_solvers"} <= set(KINDS)
 
 

@@ -29,7 +29,7 @@ FILE = click.Path(path_type=Path)
     metavar="NAME",
     section="Output",
     shell_complete=complete_names("exporters", listed=True),
-    help="cameras, colmap, depth, glb, nerfstudio, ply, or a plugin's. May be repeated.",
+    help="cameras, colmap, depth, glb, nerfstudio, ply, report, or a plugin's. May be repeated.",
 )
 @view_options
 @option(

@@ -60,4 +60,5 @@ def mast3r_exporters() -> Mapping[str, str]:
         "glb": "mast3r_sfm.exports.glb:write_glb",
         "nerfstudio": "mast3r_sfm.exports.nerfstudio:write_nerfstudio",
         "ply": "mast3r_sfm.exports.ply:write_ply",
+        "report": "mast3r_sfm.exports.report_page:write_report",
     }

@@ -32,6 +32,11 @@ def mast3r_localization_datasets() -> Mapping[str, str]:
 
 
 @hookimpl
+def mast3r_localizers() -> Mapping[str, str]:
+    return {"visloc": "mast3r_visloc.localizing.hook:open_localizer"}
+
+
+@hookimpl
 def mast3r_pnp_solvers() -> Mapping[str, str]:
     return {
         "poselib": "mast3r_visloc.pnp.poselib_solver:solve_poselib",

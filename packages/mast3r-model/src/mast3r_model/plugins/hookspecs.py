@@ -320,6 +320,32 @@ class Mast3rHooks:
         """
         raise NotImplementedError
 
+    @hookspec
+    def mast3r_localizers(self) -> Mapping[str, Target]:
+        """Who finds where a photo was taken, for programs that have a map and photos (spec 60 D1).
+
+        Each value is a factory ``(map_path, model)``: the folder of a map (a saved scene, a COLMAP model,
+        ...) and a network. It returns a localizer: an object with ``localize(photo_path)``, which returns an
+        object with ``success``, ``cam2world`` (4x4 in the map's world, camera axes x right, y down, z ahead;
+        None without success), ``num_inliers`` and ``reason`` (for people; None with success), and optionally
+        ``intrinsics`` (3x3, in the pixels of the photo's file). A localizer with ``close()`` is closed after
+        use. A map that cannot be used, and a photo that cannot be read, are errors (``Mast3rError``).
+
+        Example::
+
+            @hookimpl
+            def mast3r_localizers():
+                return {"nearest": "my_plugin.localizing:NearestPhoto"}
+
+            class NearestPhoto:                        # my_plugin/localizing.py: a tab of `mast3r demo`
+                def __init__(self, map_path, model):
+                    self.map, self.model = read_map(map_path), model
+                def localize(self, photo_path):
+                    image = self.map.most_similar(photo_path)
+                    return Found(success=True, cam2world=image.cam2world, num_inliers=0, reason=None)
+        """
+        raise NotImplementedError
+
 
 KINDS: tuple[str, ...] = tuple(
     name.removeprefix("mast3r_") for name in vars(Mast3rHooks) if name.startswith("mast3r_")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 DEFAULT_MAX_POINTS = 5_000_000
 """About what browsers still turn smoothly; 80 MB."""
+ColourChange = Callable[[UInt8[np.ndarray, "*n 3"]], UInt8[np.ndarray, "*n 3"]]
+"""From sRGB colours to others."""
 UNLIT = "KHR_materials_unlit"
 CAMERA_SHARE = 0.03
 """Height of a drawn camera, as a share of the size of the cloud of cameras and points."""
@@ -106,6 +108,7 @@ def write_glb(
     *,
     max_points: int | None = None,
     frame: Float[np.ndarray, "4 4"] | None = None,
+    adjust: ColourChange | None = None,
 ) -> list[Path]:
     """Write ``scene.glb`` (further groups of images: ``scene_1.glb``, ...), as `Scene.appearance` says.
 
@@ -118,6 +121,7 @@ def write_glb(
         frame: from the world to the file's axes, such as `viewing_frame`; viewers turn about its origin, for
             an invisible triangle makes that the middle of everything, however far away some points are. None:
             the first camera's axes.
+        adjust: changes the photos' colours beforehand, for a viewer that shows others than it is given.
     """
     look, threshold = scene.appearance, shown_confidence(scene)
     most = max_points or look.max_points or DEFAULT_MAX_POINTS
@@ -126,6 +130,8 @@ def write_glb(
         if not component.images:
             continue
         views = [_view(image, threshold) for image in component.images]
+        if adjust is not None:
+            views = [replace(view, color=adjust(view.color)) for view in views]
         count = sum(int(view.mask.sum()) for view in views)
         if not count:
             log.warning("%s shows cameras only: no pixel's confidence is above %g", path.name, threshold)
