@@ -144,8 +144,13 @@ class ReconstructionSettings:
             count: of photos.
             batch_size: images, and pairs, at a time; None for what suits the device.
         """
-        from mast3r_sfm import AdamOptions, LmOptions, PredictionOptions, ReconstructionOptions
-        from mast3r_sfm.options import DenseMapping
+        from mast3r_sfm import (
+            AdamOptions,
+            DenseMapping,
+            LmOptions,
+            PredictionOptions,
+            ReconstructionOptions,
+        )
 
         stages = {
             "fine": self.quality != "coarse" and self.fine_iterations != 0,

@@ -1,4 +1,4 @@
-"""Zips from visitors: nothing of them lands outside a folder, and no more inside than they say (spec 60 D8)."""
+"""Zips from visitors: nothing of them lands outside a folder, and no more inside than they say (60 D8)."""
 
 from __future__ import annotations
 

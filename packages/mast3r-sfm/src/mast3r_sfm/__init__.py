@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .extending import extend_scene as extend_scene
     from .known_cameras import KnownCameras as KnownCameras
     from .known_cameras import exif_focals as exif_focals
+    from .options import DenseMapping as DenseMapping
     from .options import ReconstructionOptions as ReconstructionOptions
     from .pairs import graph_pairs as graph_pairs
     from .pairs import make_pairs as make_pairs
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from .predictions import PredictionOptions as PredictionOptions
     from .predictions import TwoViewPrediction as TwoViewPrediction
     from .predictions import predict_pairs as predict_pairs
+    from .progress import Progress as Progress
     from .reconstruct import reconstruct as reconstruct
     from .scene import DroppedImage as DroppedImage
     from .scene import PointCloud as PointCloud
@@ -61,6 +63,7 @@ _MODULE_OF = {
     "CameraEvaluation": "evaluation",
     "CameraPriors": "sparse",
     "DenseAlignment": "dense",
+    "DenseMapping": "options",
     "DenseOptions": "dense",
     "DenseProblem": "dense",
     "DroppedImage": "scene",
@@ -73,6 +76,7 @@ _MODULE_OF = {
     "PosedCameras": "cameras",
     "PredictionCache": "predictions",
     "PredictionOptions": "predictions",
+    "Progress": "progress",
     "ReconstructionOptions": "options",
     "Scene": "scene",
     "SceneImage": "scene",

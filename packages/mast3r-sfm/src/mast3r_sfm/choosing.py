@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mast3r_match import make_retriever
@@ -28,7 +30,7 @@ def choose_pairs(
         features = encode_images(
             model, images, cache=cache, engine=options.engine, options=options.prediction, progress=progress
         )
-        described = []
+        described: list[Any] = []
         with shown(progress, "comparing images", len(images)) as advance:
             for one in features:
                 described += retriever.describe([one])

@@ -19,6 +19,7 @@ from mast3r_model.plugins import suggestion
 from .appearance import Appearance, ViewFilters
 from .backgrounds import is_black, is_white
 from .points import automatic_confidence, confident_points
+from .progress import Advance, silent
 from .scene import PointCloud, Scene, SceneImage, Tracks
 
 
@@ -182,13 +183,14 @@ def _fused(
 
 
 def without_contradictions(
-    images: tuple[SceneImage, ...], pairs: Sequence[tuple[int, int]]
+    images: tuple[SceneImage, ...], pairs: Sequence[tuple[int, int]], *, advance: Advance = silent
 ) -> tuple[SceneImage, ...]:
     """Confidence 0 for pixels in front of what another image sees more surely (spec 30 section 7.3).
 
     Args:
         images: of one world.
         pairs: that overlap; only these are compared.
+        advance: called after every image.
     """
     import torch
 
@@ -203,6 +205,7 @@ def without_contradictions(
         [torch.from_numpy(image.depth) for image in images],
         [torch.from_numpy(image.pts3d()) for image in images],
         pairs=pairs,
+        advance=advance,
     )
     return tuple(
         replace(image, confidence=confidence.numpy())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pycolmap
@@ -14,7 +15,7 @@ from mast3r_sfm.cameras import PosedCameras
 
 from .cameras import colmap_camera
 from .errors import colmap_errors
-from .models import write_reconstruction
+from .model_files import write_reconstruction
 
 Mapper = Literal["colmap", "glomap"]
 
@@ -51,6 +52,7 @@ def run_mapper(
     start: Path | None = None,
     threads: int = -1,
     seed: int = 0,
+    on_image: Callable[[], None] | None = None,
 ) -> list[pycolmap.Reconstruction]:
     """Reconstruct from a verified database.
 
@@ -66,6 +68,7 @@ def run_mapper(
         start: folder of a model that the incremental mapper goes on with; its images keep their poses.
         threads: -1 for all.
         seed: of everything random; one thread is needed for the same result to the bit.
+        on_image: called when the incremental mapper has placed another image.
 
     Returns:
         The models, the one with most images first; the files are numbered in the same order.
@@ -89,7 +92,7 @@ def run_mapper(
         if mapper == "colmap":
             options = _incremental_options(images, fixed, pixel_size, threads, seed)
             options.min_model_size = min_images
-            found = _incremental(database, images, Path(scratch), options, start)
+            found = _incremental(database, images, Path(scratch), options, start, on_image)
         elif mapper == "glomap":
             found = _global(database, images, Path(scratch), fixed == cameras, min_images, threads, seed)
         else:
@@ -132,11 +135,13 @@ def _incremental(
     output: Path,
     options: pycolmap.IncrementalPipelineOptions,
     start: Path | None,
+    on_image: Callable[[], None] | None,
 ) -> dict[int, pycolmap.Reconstruction]:
-    if start is None:
-        return pycolmap.incremental_mapping(database, images or output, output, options)
-    options.fix_existing_frames = options.mapper.fix_existing_frames = True
-    return pycolmap.incremental_mapping(database, images or output, output, options, input_path=start)
+    further: dict[str, Any] = {} if on_image is None else {"next_image_callback": on_image}
+    if start is not None:
+        options.fix_existing_frames = options.mapper.fix_existing_frames = True
+        further["input_path"] = start
+    return pycolmap.incremental_mapping(database, images or output, output, options, **further)
 
 
 def _global(

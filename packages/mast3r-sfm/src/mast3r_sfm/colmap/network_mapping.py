@@ -15,39 +15,20 @@ import numpy as np
 import pycolmap
 from jaxtyping import Float
 
-from mast3r_model import ImageTransform, InputError, NothingFoundError
+from mast3r_model import ImageTransform, InputError
 from mast3r_sfm.cameras import PosedCameras
 from mast3r_sfm.keypoints import PairMatches, keypoint_graph
 from mast3r_sfm.known_cameras import KnownCameras, known_intrinsics
 from mast3r_sfm.photos import ImageSet, SourceImage
+from mast3r_sfm.progress import Progress
 from mast3r_sfm.scene import DroppedImage, Tracks
 
 from .cameras import FOCAL_GUESS
 from .colors import color_points
 from .database import MappingImage, write_database
-from .mapping import Mapper, run_mapper, triangulate_known_poses, verify_geometry
-from .models import reconstruction_cameras, reconstruction_tracks, write_reconstruction
-
-
-@dataclass(frozen=True, kw_only=True)
-class ColmapOptions:
-    """How COLMAP maps matches of the network.
-
-    Attributes:
-        mapper: ``colmap``: incremental; ``glomap``: global.
-        min_track: keypoints in shorter tracks are left out.
-        max_error: of the two-view geometry, in network pixels.
-        min_images: smaller models are dropped.
-        threads: -1 for all; one is needed for the same result to the bit.
-        seed: of everything random.
-    """
-
-    mapper: Mapper = "colmap"
-    min_track: int = 2
-    max_error: float = 2.0
-    min_images: int = 2
-    threads: int = -1
-    seed: int = 0
+from .database_mapping import ColmapOptions as ColmapOptions
+from .map_process import map_database
+from .models import reconstruction_cameras, reconstruction_tracks
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +69,7 @@ def map_with_colmap(
     shared_intrinsics: bool = False,
     focal_guesses: Sequence[float] | None = None,
     options: ColmapOptions | None = None,
+    progress: Progress | None = None,
 ) -> ColmapPlacement:
     """Find cameras and points by COLMAP.
 
@@ -98,6 +80,7 @@ def map_with_colmap(
         shared_intrinsics: one camera for all photos, which must be of one size.
         focal_guesses: of every image in network pixels, for those of unknown intrinsics.
         options: how.
+        progress: shows bars; with it COLMAP runs in a process of its own, which ends where a bar raises.
 
     Raises:
         InputError: known cameras that name no image, photos that cannot share a camera, or known poses with
@@ -118,8 +101,8 @@ def map_with_colmap(
             shared_camera=shared_intrinsics,
             camera_model="SIMPLE_PINHOLE",
         )
-        verify_geometry(database, max_error=options.max_error, threads=options.threads, seed=options.seed)
-        models = _models(database, Path(scratch), _posed(images, network, known), options)
+        posed = _posed(images, network, known)
+        models = map_database(database, Path(scratch), posed, options, progress=progress)
     return _placement(images, models)
 
 
@@ -173,32 +156,6 @@ def _intrinsics_or_guess(image: MappingImage) -> Float[np.ndarray, "3 3"]:
     height, width = image.transform.original_shape
     focal = image.focal_guess or FOCAL_GUESS * max(height, width)
     return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
-
-
-def _models(
-    database: Path, scratch: Path, posed: PosedCameras | None, options: ColmapOptions
-) -> list[pycolmap.Reconstruction]:
-    """COLMAP's models; none if it places nothing."""
-    start = None
-    if posed is not None:
-        prior = triangulate_known_poses(
-            database, posed, None, scratch / "known", threads=options.threads, seed=options.seed
-        )
-        start = scratch / "start"
-        write_reconstruction(prior, start)
-    try:
-        return run_mapper(
-            database,
-            None,
-            scratch / "models",
-            mapper=options.mapper,
-            min_images=options.min_images,
-            start=start,
-            threads=options.threads,
-            seed=options.seed,
-        )
-    except NothingFoundError:
-        return []
 
 
 def _placement(images: ImageSet, models: Sequence[pycolmap.Reconstruction]) -> ColmapPlacement:

@@ -10,6 +10,7 @@ import numpy as np
 from mast3r_sfm.colmap.depth_scale import depth_scale
 from mast3r_sfm.colmap.mapping import Mapper
 from mast3r_sfm.colmap.network_mapping import ColmapGroup, ColmapOptions, map_with_colmap
+from mast3r_sfm.progress import shown
 from mast3r_sfm.scene import DroppedImage
 from mast3r_sfm.view_filters import without_contradictions
 
@@ -35,6 +36,7 @@ def map_colmap(task: MappingTask, mapper: Mapper, connected: list[int]) -> Place
             shared_intrinsics=task.options.shared_intrinsics,
             focal_guesses=[view.focal for view in task.views_of(connected)],
             options=ColmapOptions(mapper=mapper),
+            progress=task.progress,
         )
     seconds = time.perf_counter() - start
     groups = []
@@ -67,6 +69,8 @@ def _placed(task: MappingTask, group: ColmapGroup, component: int) -> PlacedGrou
         for k, image in enumerate(images)
     )
     if task.options.clean_depth:
-        placed = without_contradictions(placed, list(task.gathered.within(list(group.numbers))))
+        pairs = list(task.gathered.within(list(group.numbers)))
+        with shown(task.progress, "depth maps", len(placed)) as advance:
+            placed = without_contradictions(placed, pairs, advance=advance)
     tracks = replace(group.tracks, positions=group.tracks.positions * scale.world)
     return PlacedGroup(group.numbers, placed, tracks)

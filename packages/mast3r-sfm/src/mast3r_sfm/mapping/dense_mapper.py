@@ -23,6 +23,7 @@ from mast3r_sfm.dense import (
 )
 from mast3r_sfm.known_cameras import camera_priors
 from mast3r_sfm.predictions import TwoViewPrediction
+from mast3r_sfm.progress import shown
 from mast3r_sfm.tracks import tracks_from_matches
 from mast3r_sfm.view_filters import without_contradictions
 
@@ -50,9 +51,11 @@ def map_dense(task: MappingTask, group: Sequence[int], component: int) -> Placed
     ]
 
     def predictions() -> Iterator[TwoViewPrediction]:
-        for index in used:
-            found = task.predictions[index]
-            yield replace(found, image0=row[found.image0], image1=row[found.image1])
+        with shown(task.progress, "reading pointmaps", len(used)) as advance:
+            for index in used:
+                found = task.predictions[index]
+                yield replace(found, image0=row[found.image0], image1=row[found.image1])
+                advance(1)
 
     def edges() -> Iterator[EdgePrediction]:
         return edges_of(predictions())
@@ -61,14 +64,16 @@ def map_dense(task: MappingTask, group: Sequence[int], component: int) -> Placed
     with task.log.stage("alignment"):
         samples = sum(2 * int(np.prod(task.images[k].shape)) for i in used for k in task.predictions.pairs[i])
         problem = DenseProblem.from_edges(edges(), stride=dense_stride(samples, options.memory_bytes))
-        alignment = align_dense(
-            problem,
-            known=_known(task, group),
-            options=DenseOptions(min_confidence=_median_confidence(problem)),
-            iterations=options.iterations,
-            lr=options.lr,
-            schedule=options.schedule,
-        )
+        with shown(task.progress, "dense alignment", options.iterations) as advance:
+            alignment = align_dense(
+                problem,
+                known=_known(task, group),
+                options=DenseOptions(min_confidence=_median_confidence(problem)),
+                iterations=options.iterations,
+                lr=options.lr,
+                schedule=options.schedule,
+                on_iteration=lambda iteration, loss: advance(1),
+            )
         if problem.stride > 1:
             alignment = complete_depths(alignment, problem, edges)
     seconds = time.perf_counter() - start
@@ -85,8 +90,9 @@ def map_dense(task: MappingTask, group: Sequence[int], component: int) -> Placed
             for k, image in enumerate(images)
         )
         if task.options.clean_depth:
-            placed = without_contradictions(placed, list(matches))
-        tracks = tracks_from_matches(placed, matches)
+            with shown(task.progress, "depth maps", len(placed)) as advance:
+                placed = without_contradictions(placed, list(matches), advance=advance)
+        tracks = tracks_from_matches(placed, matches, progress=task.progress)
     return PlacedGroup(tuple(group), placed, tracks, _report(alignment, problem, seconds))
 
 
