@@ -110,6 +110,6 @@ def _say_next(context: CommandContext, folder: Path, model: str) -> None:
     context.note("next:    your own photos: mast3r sfm PHOTOS/ -o scene/, or in the browser: mast3r demo")
     if model == "nano":
         context.note(
-            "weights: nano's are Apache-2.0, like the code; the official network's (2.75 GB, see the hint) are "
-            "CC BY-NC-SA 4.0: no commercial use"
+            "weights: nano's are Apache-2.0, like the code; the official network's (2.75 GB, see the hint) "
+            "are CC BY-NC-SA 4.0: no commercial use"
         )

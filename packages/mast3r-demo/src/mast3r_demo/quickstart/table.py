@@ -35,7 +35,7 @@ def rows(
     yield (
         "depth",
         f"{_percent(depth.covered)} of pixels",
-        f"{_percent(depth.median_error)} off (median), {_percent(depth.right)} within {_percent(RIGHT_DEPTH)}",
+        f"{_percent(depth.median_error)} off (median), {_percent(depth.right)} below {100 * RIGHT_DEPTH:g} %",
     )
     yield "points", f"{len(scene.points):,}", ""
     yield "time", f"{sum(seconds.values()):.1f} s", ", ".join(f"{k} {v:.1f} s" for k, v in seconds.items())
