@@ -82,7 +82,7 @@ def _tell(context: CommandContext, request: ViewRequest, viewed: ViewedScene, vi
         context.warn(
             "whoever reaches this machine can look at the scene, photos included, without a password"
         )
-    context.note("Ctrl-C ends it")
+    context.note(f"{viewer.url}: Ctrl-C ends it" if context.json else "Ctrl-C ends it")
 
 
 def _count(viewed: ViewedScene) -> int:
