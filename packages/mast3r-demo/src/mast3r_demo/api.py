@@ -39,7 +39,8 @@ EXPORT_NAMES = ("format", "with_photos", *VIEW_NAMES)
 def named(handler: Callable[..., Any], names: Sequence[str]) -> Callable[..., Any]:
     """A handler of ``(visit, *values)`` whose values have names in the API's documentation."""
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    parameters = [inspect.Parameter(name, kind) for name in ("visit", *names)]
+    # A default of None makes a parameter optional whose component is empty at first.
+    parameters = [inspect.Parameter(name, kind, default=None) for name in ("visit", *names)]
     handler.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     handler.__annotations__ = {}
     return handler

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ from .visits import Visit
 
 if TYPE_CHECKING:
     from mast3r_sfm import KnownCameras
+
+LOGGER = logging.getLogger("mast3r.demo")
 
 
 @dataclass(frozen=True)
@@ -109,13 +112,23 @@ def run(services: Services, visit: Visit, request: RunRequest) -> Iterator[RunNe
     job = visit.session.run(_work(services, visit, prepared, request), seconds=services.limits.seconds)
     try:
         for event in job.events():
-            view = None
+            news = RunNews(line.show(event), line.text)
             if event.partial is not None:
-                view = write_partial_view(visit, event.partial)
-            yield RunNews(line.show(event), line.text, view)
+                news = _with_partial(visit, event.partial, services, news)
+            yield news
         yield _ended(services, visit, job, line, prepared)
     finally:
         job.cancel()
+
+
+def _with_partial(visit: Visit, partial: object, services: Services, news: RunNews) -> RunNews:
+    """The news with the first look at a scene; a look that cannot be drawn does not end the run."""
+    try:
+        shown = write_partial_view(visit, partial, services.limits)
+    except Mast3rError as error:
+        LOGGER.warning("no view before the end: %s", error)
+        return news
+    return news if shown is None else replace(news, view=shown.path, camera=shown.camera)
 
 
 def _prepare(services: Services, visit: Visit, request: RunRequest) -> _Prepared:
@@ -159,7 +172,7 @@ def _work(services: Services, visit: Visit, prepared: _Prepared, request: RunReq
             masks=prepared.masks,
             intrinsics=prepared.known,
             model_name=services.network.name,
-            max_frames=services.limits.max_frames,
+            limits=services.limits,
         )
         services.pace.note(prepared.settings.image_size, len(result.pairs), time.monotonic() - started)
         with control.progress("writing the 3D view", None):

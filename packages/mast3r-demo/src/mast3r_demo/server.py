@@ -80,7 +80,7 @@ def launch(page: gr.Blocks, options: ServerOptions, store: SessionStore) -> str:
     Raises:
         InputError: the port is taken, or the address is none of this machine.
     """
-    from .theme import CSS, page_theme
+    from .theme import CSS, RELEASE_SLIDERS, page_theme
 
     port = free_port(options.host, options.port)
     limits = options.limits
@@ -112,6 +112,7 @@ def launch(page: gr.Blocks, options: ServerOptions, store: SessionStore) -> str:
         num_workers=0,
         theme=page_theme(),
         css=CSS,
+        js=RELEASE_SLIDERS,
     )
     return str(shared if options.share and shared else local)
 
@@ -163,6 +164,7 @@ def serve(
     Raises:
         InputError: the port or the work folder is taken.
     """
+    free_port(options.host, options.port)  # a port that is taken is told before gradio is imported
     with stop_signals() as stop, open_store(options) as store, gradio_environment(store.gradio_folder):
         page = build_app(options, model_loader, store)
         if options.preload:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import secrets
-import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from mast3r_model import Mast3rError
 
 from .limits import Limits
 from .reconstruction import Reconstruction
@@ -17,7 +14,22 @@ from .visits import Visit
 if TYPE_CHECKING:
     import numpy as np
 
+    from mast3r_sfm import Scene, SceneImage
+
     from .views import ViewSettings
+
+
+@dataclass(frozen=True)
+class PartialView:
+    """What can be shown before the end.
+
+    Attributes:
+        path: a GLB that the browser may fetch.
+        camera: of the first look at it.
+    """
+
+    path: Path
+    camera: tuple[float, float, float]
 
 
 def write_view(visit: Visit, result: Reconstruction, view: ViewSettings, limits: Limits) -> Path:
@@ -40,24 +52,52 @@ def write_view(visit: Visit, result: Reconstruction, view: ViewSettings, limits:
     return visit.publish(visit.session.exports / name, "view")
 
 
-def write_partial_view(visit: Visit, partial: object) -> Path | None:
-    """Cameras and sparse points, while the rest is computed; None where there is nothing to show yet."""
-    from mast3r_sfm import PointCloud, Scene
+def write_partial_view(visit: Visit, partial: object, limits: Limits) -> PartialView | None:
+    """Cameras and sparse points, while the rest is computed; None where there is nothing to show yet.
 
-    if not isinstance(partial, Scene) or not partial.images:
+    Args:
+        visit: whose.
+        partial: what `mast3r_sfm.reconstruct` gave to ``on_partial``.
+        limits: of the file's size.
+    """
+    from mast3r_sfm import Scene
+
+    from .views import ViewSettings, first_camera
+    from .views.scene_glb import write_scene_glb
+
+    if not isinstance(partial, Scene) or not partial.images or not len(partial.points):
         return None
-    if not len(partial.points):
-        import numpy as np
+    scene = with_sparse_depth(partial)
+    view = ViewSettings(percentile=0.0, clean_depth=False)
+    name = "partial.glb"
+    with visit.session.new_export(name) as temporary:
+        write_scene_glb(scene, view, temporary, limits)
+    return PartialView(visit.publish(visit.session.exports / name, "partial"), first_camera(scene, view))
 
-        tracks = partial.tracks
-        sparse = PointCloud(tracks.positions, tracks.colors, np.ones(len(tracks), np.float32))
-        partial = replace(partial, points=sparse)
-    with tempfile.TemporaryDirectory(dir=visit.session.folder) as folder:
-        try:
-            (written, *_) = partial.export(folder, ["glb"])
-        except Mast3rError:
-            return None
-        return visit.publish(written, "partial")
+
+def with_sparse_depth(scene: Scene) -> Scene:
+    """A scene of points without depth maps, with the points drawn into depth maps of all its cameras.
+
+    The GLB exporter draws depth maps; a point lands within half a pixel of where it is.
+    """
+    import numpy as np
+
+    def filled(image: SceneImage) -> SceneImage:
+        own = scene.points.components == image.component
+        local = scene.points.positions[own].astype(np.float64) @ image.world2cam[:3, :3].T
+        local += image.world2cam[:3, 3]
+        local = local[local[:, 2] > 0]
+        projected = local @ image.network_intrinsics.T
+        column, row = np.round(projected[:, :2] / projected[:, 2:]).astype(np.int64).T
+        height, width = image.depth.shape
+        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        order = np.flatnonzero(inside)[np.argsort(-local[inside, 2])]  # the nearest is drawn last
+        depth, confidence = np.zeros_like(image.depth), np.zeros_like(image.confidence)
+        depth[row[order], column[order]] = local[order, 2]
+        confidence[row[order], column[order]] = 1.0
+        return replace(image, depth=depth, confidence=confidence)
+
+    return replace(scene, images=tuple(filled(image) for image in scene.images))
 
 
 def save_picture(visit: Visit, kind: str, pixels: np.ndarray) -> Path:

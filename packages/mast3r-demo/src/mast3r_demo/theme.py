@@ -37,6 +37,25 @@ CSS = """
 }
 """
 
+RELEASE_SLIDERS = """
+() => {
+  const release = (range) => setTimeout(() =>
+    range.dispatchEvent(new PointerEvent('pointerup', { bubbles: true })), 60);
+  const rangeOf = (element) => element.closest('.block, .form > *')?.querySelector('input[type=range]');
+  document.addEventListener('change', (event) => {
+    if (event.target.matches?.('input[type=number]') && rangeOf(event.target)) release(rangeOf(event.target));
+  });
+  document.addEventListener('keyup', (event) => {
+    if (event.target.matches?.('input[type=range]')) release(event.target);
+  });
+  document.addEventListener('click', (event) => {
+    const reset = event.target.closest?.('.reset-button');
+    if (reset && rangeOf(reset)) release(rangeOf(reset));
+  });
+}
+"""
+"""Gradio tells of a slider let go by the mouse only: this adds numbers typed beside it, arrow keys, reset."""
+
 
 def page_theme() -> gr.themes.Base:
     """Gradio's plain theme with system fonts."""

@@ -17,10 +17,9 @@ from mast3r_model import InputError
 
 from .viewer import Viewer, split_view_values
 
-SAVE_FILE = (
-    "() => { const link = document.querySelector('#mast3r-file a, a#mast3r-file'); if (link) link.click(); }"
-)
-"""Gradio has no button that computes a file and saves it: the built file is put behind a hidden link."""
+SAVE_FILE = "() => { setTimeout(() => document.querySelector('#mast3r-file')?.click(), 100); }"
+"""Gradio has no button that computes a file and saves it: the built file is put behind a hidden
+button, which is pressed when it has its new file."""
 
 
 @dataclass(frozen=True)

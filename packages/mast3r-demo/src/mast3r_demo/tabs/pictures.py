@@ -1,8 +1,7 @@
-"""Tabs "Depth", "Confidence", "Normals", "Matches", "Cameras": computed when looked at (spec 60 D2)."""
+"""Tabs "Depth", "Confidence", "Normals", "Matches", "Cameras": drawn by `views` (spec 60 D2)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,8 @@ from mast3r_demo.views import CAMERA_COLUMNS
 from mast3r_demo.visits import Visit
 
 KINDS = ("depth", "confidence", "normals")
+QUICK: dict[str, Any] = {"queue": False, "api_visibility": "private"}
+MEASURE_HINT = "Click two points to measure their distance."
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class PhotoPictures:
         previous: goes back.
         following: goes on.
         picture: what is shown.
+        hint: what clicks do, where they do something.
+        places: where the picture was clicked.
     """
 
     kind: str
@@ -37,6 +40,8 @@ class PhotoPictures:
     previous: gr.Button
     following: gr.Button
     picture: gr.Image
+    hint: gr.Markdown
+    places: gr.State
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,8 @@ def build_photo_pictures(kind: str) -> PhotoPictures:
             )
             following = gr.Button("Next", size="sm", min_width=70, elem_id=f"mast3r-{kind}-next")
         picture = _image(kind.capitalize(), f"mast3r-{kind}-picture")
-    return PhotoPictures(kind, tab, photo, previous, following, picture)
+        hint = gr.Markdown("", elem_id=f"mast3r-{kind}-hint", elem_classes="mast3r-hint")
+    return PhotoPictures(kind, tab, photo, previous, following, picture, hint, gr.State(()))
 
 
 def build_match_pictures() -> MatchPictures:
@@ -115,16 +121,23 @@ def pair_list(visit: Visit, result: Reconstruction) -> list[tuple[str, str]]:
     return [(label, f"{i},{j}") for label, (i, j) in pair_choices(result, visit.session.photo_names)]
 
 
-def wire_photo_pictures(services: Services, tab: PhotoPictures, state: gr.State) -> None:
-    """Draw what is asked for."""
+def wire_photo_pictures(services: Services, tab: PhotoPictures, state: gr.State, finished: Any) -> None:
+    """Draw what is asked for.
+
+    Args:
+        services: of the server.
+        tab: the components.
+        state: the visit.
+        finished: the event after which there is another result.
+    """
 
     @guarded
-    def draw(visit: Visit | None, photo: int | None) -> Any:
+    def draw(visit: Visit | None, photo: int | None) -> tuple[Any, ...]:
         result = _result(services, visit)
         if visit is None or result is None or photo is None:
-            return None
-        number = min(max(int(photo), 0), len(result.scene.images) - 1)
-        return str(save_picture(visit, tab.kind, _painter(tab.kind)(result.scene, number)))
+            return None, "", ()
+        hint = MEASURE_HINT if tab.kind == "depth" and result.metric else ""
+        return str(save_picture(visit, tab.kind, _picture(tab.kind, result, int(photo)))), hint, ()
 
     @guarded
     def step(visit: Visit | None, photo: int | None, by: int) -> Any:
@@ -133,22 +146,31 @@ def wire_photo_pictures(services: Services, tab: PhotoPictures, state: gr.State)
             return gr.skip()
         return (int(photo or 0) + by) % len(result.scene.images)
 
-    quick: dict[str, Any] = {"queue": False, "api_visibility": "private"}
-    drawing = {"fn": draw, "inputs": [state, tab.photo], "outputs": [tab.picture], **quick}
-    tab.tab.select(**drawing, show_progress="minimal")
-    tab.photo.change(**drawing, show_progress="minimal", trigger_mode="always_last")
+    drawing: dict[str, Any] = {
+        "fn": draw,
+        "inputs": [state, tab.photo],
+        "outputs": [tab.picture, tab.hint, tab.places],
+        "show_progress": "minimal",
+        **QUICK,
+    }
+    finished.then(**drawing)
+    tab.tab.select(**drawing)
+    tab.photo.input(**drawing, trigger_mode="always_last")
     for button, by in ((tab.previous, -1), (tab.following, 1)):
-        button.click(
+        stepped = button.click(
             lambda visit, photo, by=by: step(visit, photo, by),
             [state, tab.photo],
             [tab.photo],
             show_progress="hidden",
-            **quick,
+            **QUICK,
         )
+        stepped.then(**drawing)
+    if tab.kind == "depth":
+        _wire_measuring(services, tab, state)
 
 
-def wire_match_pictures(services: Services, tab: MatchPictures, state: gr.State) -> None:
-    """Draw the pair that is chosen, and all pairs."""
+def wire_match_pictures(services: Services, tab: MatchPictures, state: gr.State, finished: Any) -> None:
+    """Draw the pair that is chosen, and all pairs; see `wire_photo_pictures`."""
 
     @guarded
     def draw(visit: Visit | None, pair: str | None) -> Any:
@@ -171,14 +193,18 @@ def wire_match_pictures(services: Services, tab: MatchPictures, state: gr.State)
             return None
         return str(save_picture(visit, "similarity", similarity_picture(result)))
 
-    quick: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "minimal"}
-    tab.tab.select(draw, [state, tab.pair], [tab.picture], **quick)
-    tab.tab.select(draw_all, [state], [tab.similarity], **quick)
-    tab.pair.change(draw, [state, tab.pair], [tab.picture], trigger_mode="always_last", **quick)
+    one: dict[str, Any] = {"fn": draw, "inputs": [state, tab.pair], "outputs": [tab.picture],
+                           "show_progress": "minimal", **QUICK}  # fmt: skip
+    every: dict[str, Any] = {"fn": draw_all, "inputs": [state], "outputs": [tab.similarity],
+                             "show_progress": "minimal", **QUICK}  # fmt: skip
+    for drawing in (one, every):
+        finished.then(**drawing)
+        tab.tab.select(**drawing)
+    tab.pair.input(**one, trigger_mode="always_last")
 
 
-def wire_camera_table(services: Services, tab: CameraTable, state: gr.State) -> None:
-    """Fill the table."""
+def wire_camera_table(services: Services, tab: CameraTable, state: gr.State, finished: Any) -> None:
+    """Fill the table; see `wire_photo_pictures`."""
 
     @guarded
     def fill(visit: Visit | None) -> Any:
@@ -192,18 +218,48 @@ def wire_camera_table(services: Services, tab: CameraTable, state: gr.State) -> 
         csv = visit.publish(visit.session.exports / "cameras.csv", "csv")
         return camera_rows(result.scene, visit.session.photo_names), gr.update(value=str(csv), visible=True)
 
-    tab.tab.select(fill, [state], [tab.table, tab.csv], queue=False, api_visibility="private")
+    filling: dict[str, Any] = {"fn": fill, "inputs": [state], "outputs": [tab.table, tab.csv], **QUICK}
+    finished.then(**filling)
+    tab.tab.select(**filling)
 
 
-def _painter(kind: str) -> Callable[..., Any]:
+def _wire_measuring(services: Services, tab: PhotoPictures, state: gr.State) -> None:
+    """Two clicks into the depth of a scene in metres: how far apart the two things are."""
+
+    @guarded
+    def click(visit: Visit | None, photo: int | None, places: Any, event: gr.SelectData) -> tuple[Any, ...]:
+        from mast3r_demo.views import measure, with_marks
+
+        result = _result(services, visit)
+        if visit is None or result is None or photo is None or not result.metric:
+            return gr.skip(), gr.skip(), ()
+        x, y = event.index
+        places = (*places, (float(x), float(y))) if len(places) < 2 else ((float(x), float(y)),)
+        text = ""
+        if len(places) == 2:
+            text = f"{measure(result.scene, int(photo), *places):.2f} m"
+        drawn = with_marks(_picture(tab.kind, result, int(photo)), places, text)
+        return str(save_picture(visit, tab.kind, drawn)), text or MEASURE_HINT, places
+
+    tab.picture.select(
+        click,
+        [state, tab.photo, tab.places],
+        [tab.picture, tab.hint, tab.places],
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    )
+
+
+def _picture(kind: str, result: Reconstruction, number: int) -> Any:
     from mast3r_demo import views
 
-    painters = {
-        "depth": views.depth_picture,
-        "confidence": views.confidence_picture,
-        "normals": views.normals_picture,
-    }
-    return painters[kind]
+    number = min(max(number, 0), len(result.scene.images) - 1)
+    if kind == "depth":
+        return views.depth_picture(result.scene, number, metric=result.metric)
+    return {"confidence": views.confidence_picture, "normals": views.normals_picture}[kind](
+        result.scene, number
+    )
 
 
 def _result(services: Services, visit: Visit | None) -> Reconstruction | None:

@@ -141,11 +141,11 @@ def wire_reconstruct(services: Services, tab: ReconstructTab, state: gr.State) -
     wire_settings(tab.panel, tab.count, services.options.page_image_size)
     wire_viewer(services, tab.viewer, state)
     wire_downloads(services, tab.downloads, tab.viewer, state)
+    finished = _wire_run(services, tab, state)
     for pictures in tab.photo_tabs:
-        wire_photo_pictures(services, pictures, state)
-    wire_match_pictures(services, tab.matches, state)
-    wire_camera_table(services, tab.cameras, state)
-    _wire_run(services, tab, state)
+        wire_photo_pictures(services, pictures, state, finished)
+    wire_match_pictures(services, tab.matches, state, finished)
+    wire_camera_table(services, tab.cameras, state, finished)
 
 
 def wire_examples(services: Services, tab: ReconstructTab, examples: Sequence[ExampleSet]) -> None:
@@ -218,7 +218,8 @@ def _wire_inputs(services: Services, tab: ReconstructTab, state: gr.State) -> No
     )
 
 
-def _wire_run(services: Services, tab: ReconstructTab, state: gr.State) -> None:
+def _wire_run(services: Services, tab: ReconstructTab, state: gr.State) -> Any:
+    """Run, Cancel, Clear; returns the event after which there is a result."""
     running = {tab.run: gr.update(interactive=False), tab.cancel: gr.update(interactive=True)}
     idle = {tab.run: gr.update(interactive=True), tab.cancel: gr.update(interactive=False)}
 
@@ -290,7 +291,7 @@ def _wire_run(services: Services, tab: ReconstructTab, state: gr.State) -> None:
         show_progress_on=[tab.status],
         api_visibility="private",
     )
-    started.then(finish, [state, *tab.viewer.inputs], [tab.run, tab.cancel, *filled], **quick)
+    finished = started.then(finish, [state, *tab.viewer.inputs], [tab.run, tab.cancel, *filled], **quick)
     tab.cancel.click(cancel, [state], [tab.status, tab.run, tab.cancel], cancels=[started], **quick)
     tab.clear.click(
         clear,
@@ -311,6 +312,7 @@ def _wire_run(services: Services, tab: ReconstructTab, state: gr.State) -> None:
         cancels=[started],
         **quick,
     )
+    return finished
 
 
 def _model_update(news: Any) -> Any:

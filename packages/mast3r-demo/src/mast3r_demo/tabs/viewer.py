@@ -89,7 +89,7 @@ def threshold_text(services: Services, visit: Visit, values: Mapping[str, Any]) 
     result = visit.session.result
     if result is None:
         return ""
-    return f"Shown is what has a confidence above {shown_threshold(result.scene, view_from(values)):.2f}."
+    return f"Shown is what has a confidence above {shown_threshold(result.scene, view_from(values)):.3g}."
 
 
 def wire_viewer(services: Services, viewer: Viewer, state: gr.State) -> None:
