@@ -58,6 +58,7 @@ def output_error(path: str | os.PathLike[str], error: OSError) -> OutputError:
         errno.EACCES: "choose a folder that you may write to",
         errno.EROFS: "choose a folder that you may write to",
         errno.ENOENT: "choose a folder that you may write to",
+        errno.EEXIST: "choose another name: a part of it is a file",
         errno.ENOTDIR: "choose another name: a part of it is a file",
     }
     hint = hints.get(error.errno) if error.errno is not None else None

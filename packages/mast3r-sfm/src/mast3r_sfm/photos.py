@@ -227,7 +227,8 @@ def _load_all(
                 # Upstream cuts square photos to 4:3, which is whole patches at 512, but not at every size.
                 loaded = load_image(path, size, patch_size=patch_size, square_ok=True)
         except ImageError as error:
-            return DroppedImage(name, error.message)
+            extra = "mast3r-model[heic]" in (error.hint or "")
+            return DroppedImage(name, f"{error.message}; {error.hint}" if extra else error.message)
         image = SourceImage.from_loaded(loaded, name, _allowed(mask, loaded.transform))
         return DroppedImage(name, "it shows nothing: all of it is of one colour") if _blank(image) else image
 
