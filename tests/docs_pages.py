@@ -25,7 +25,7 @@ PAGES = sorted(
     )
     for page in ROOT.glob(pattern)
 )
-PROGRAMS = r"(?:[A-Z_]+=\S+ )*(?:mast3r|pip|uv|python3?|pytest|bash|torchrun|git|docker|\./run|eval)\b"
+PROGRAMS = r"(?:[A-Z_]+=\S+ )*(?:mast3r|pip|uv|python3?|pytest|bash|torchrun|git|docker|eval)\b"
 NETWORK_SIDE = 96
 """Long side of what the network sees where the pages leave it at its default: a page says what a user types, and
 the tests' photos are small."""

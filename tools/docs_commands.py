@@ -8,11 +8,14 @@ from collections.abc import Iterator
 
 import click
 
+from mast3r_model.cli.catalog import section_rank
+from mast3r_model.cli.command import common_options
 from mast3r_model.cli.root import all_commands, root
 from mast3r_model.plugins import CommandSpec
 
 FOLDER = "reference/cli"
 COMMON = "../../cli.md#what-all-commands-have-in-common"
+_SHARED = {"--help", "--help-all"}.union(*(option.opts for option in common_options()))
 
 
 def command_pages() -> dict[str, str]:
@@ -32,18 +35,18 @@ def _overview() -> str:
         "# Commands",
         "",
         "Made from the program itself. `mast3r COMMAND --help` says the same; "
-        f"[cli.md]({COMMON}) says what all commands have in common.",
+        f"[The mast3r command]({COMMON}) says what all have in common.",
         "",
     ]
     sections: dict[str, list[str]] = {}
-    for name, entry in all_commands().items():
+    for name, entry in sorted(all_commands().items(), key=lambda item: (section_rank(item[1]), item[0])):
         if isinstance(entry, CommandSpec):
             page, _, rest = name.partition(" ")
             anchor = f"#mast3r-{name.replace(' ', '-')}" if rest else ""
             row = f"| [`mast3r {name}`]({page}.md{anchor}) | {_cell(entry.help)} |"
             sections.setdefault(entry.section, []).append(row)
     for heading, rows in sections.items():
-        lines += [f"## {heading}", "", "| command | for |", "|---|---|", *sorted(rows), ""]
+        lines += [f"## {heading}", "", "| command | for |", "|---|---|", *rows, ""]
     return "\n".join(lines)
 
 
@@ -78,7 +81,7 @@ def _parameters(command: click.Command, context: click.Context) -> Iterator[str]
         section = getattr(parameter, "section", "Options")
         if isinstance(parameter, click.Option) and parameter.hidden:
             hidden += [spelling for spelling in parameter.opts if spelling.startswith("--")]
-        elif section != "Common" and "--help" not in parameter.opts:
+        elif not _SHARED.intersection(parameter.opts):
             sections.setdefault(section, []).append(_row(parameter, context))
     for heading, rows in sections.items():
         yield f"**{heading}**"

@@ -35,6 +35,7 @@ PAGES = {
     "packages/mast3r-train/docs/losses.md": "packages/losses.md",
     "packages/mast3r-model/src/mast3r_model/weights/nano/README.md": "packages/nano.md",
     "examples/plugins/mast3r-example-plugin/README.md": "example-plugin.md",
+    "packages/mast3r-demo/docker/README.md": "packages/docker.md",
     "benchmarks/README.md": "benchmarks.md",
     "CONTRIBUTING.md": "contributing.md",
 }
@@ -49,9 +50,9 @@ CODE = re.compile(r"(^```.*?^```$|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """The references come last in the navigation, a page a command and a package."""
-    commands = sorted(command_pages(), key=lambda place: not place.endswith("index.md"))
-    packages = list(package_pages())
-    config.nav = [*(config.nav or []), {"Commands": commands}, {"Python": packages}]
+    first, *others = sorted(command_pages(), key=lambda place: not place.endswith("index.md"))
+    commands = [first, {"The mast3r command": "cli.md"}, *others]
+    config.nav = [*(config.nav or []), {"Commands": commands}, {"Python": list(package_pages())}]
     return config
 
 
