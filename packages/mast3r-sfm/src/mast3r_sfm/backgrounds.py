@@ -13,9 +13,9 @@ WHITE_LEVEL = 240
 
 def is_black(image: UInt8[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "h w"]:
     """Pixels that are as good as black; photos of cut-out things have such a background."""
-    return image.sum(axis=-1, dtype=np.int32) < BLACK_SUM
+    return np.asarray(image.sum(axis=-1, dtype=np.int32) < BLACK_SUM)
 
 
 def is_white(image: UInt8[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "h w"]:
     """Pixels that are as good as white."""
-    return (image > WHITE_LEVEL).all(axis=-1)
+    return np.asarray((image > WHITE_LEVEL).all(axis=-1))

@@ -219,6 +219,22 @@ def test_glb_in_a_frame_has_its_origin_in_the_middle(scene: Scene, tmp_path: Pat
     assert len(invisible) == 1
 
 
+def test_colours_of_a_glb_can_be_changed_for_a_viewer(scene: Scene, tmp_path: Path) -> None:
+    (plain,) = reloaded(write_glb(bare(scene), tmp_path)[0].read_bytes())
+    (negative,) = reloaded(write_glb(bare(scene), tmp_path, adjust=lambda color: 255 - color)[0].read_bytes())
+    seen = np.concatenate([image.color.reshape(-1, 3) for image in scene.images[:3]])
+    order = np.argsort(seen[:, 0], kind="stable")
+    assert (np.diff(plain.colors[order, 0].astype(int)) >= 0).all()
+    assert (np.diff(negative.colors[order, 0].astype(int)) <= 0).all()
+
+
+def test_the_report_page_is_an_export_too(scene: Scene, tmp_path: Path) -> None:
+    (path,) = scene.export(tmp_path, ["report"])
+    assert path.name == "report.html"
+    scene.save(tmp_path / "whole", formats=())
+    assert path.read_bytes() == (tmp_path / "whole" / "report.html").read_bytes()
+
+
 def test_glb_holds_linear_light_and_wants_no_lamps(scene: Scene, tmp_path: Path) -> None:
     seen = replace(scene, appearance=Appearance(camera_size=0.3))
     data = write_glb(seen, tmp_path)[0].read_bytes()

@@ -152,7 +152,7 @@ def _resized(matches: Matches, shape0: tuple[int, int], shape1: tuple[int, int])
 
 def _darken(figure: Figure) -> None:
     """Light text on a dark ground, outside of the photos."""
-    ground, ink = (tuple(level / 255 for level in colour) for colour in (BACKGROUND, FOREGROUND))
+    ground, ink = ("#{:02x}{:02x}{:02x}".format(*colour) for colour in (BACKGROUND, FOREGROUND))
     figure.set_facecolor(ground)
     for text in figure.texts:
         text.set_color(ink)
@@ -167,5 +167,5 @@ def _rendered(figure: Figure) -> UInt8[np.ndarray, "H W 3"]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    canvas.draw()  # type: ignore[no-untyped-call]
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
