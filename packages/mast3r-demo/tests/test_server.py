@@ -253,7 +253,7 @@ def test_a_file_that_is_no_photo_is_refused(
 def test_too_many_pixels_are_refused_before_decoding(server: Running, tmp_path: Path) -> None:
     path = tmp_path / "wide.png"
     Image.new("1", (1000, 1000)).save(path)
-    with pytest.raises(AppError, match="wide.png has 1000x1000"):
+    with pytest.raises(AppError, match=r"wide\.png has 1000x1000"):
         server.client().predict([handle_file(path)], api_name="/reconstruct")
 
 

@@ -94,9 +94,9 @@ def build_camera_table() -> CameraTable:
             interactive=False,
             wrap=True,
             show_label=False,
-            elem_id="mast3r-cameras",
+            elem_id="mast3r-camera-table",
         )
-        csv = gr.DownloadButton("CSV", size="sm", visible=False, elem_id="mast3r-cameras-csv")
+        csv = gr.DownloadButton("CSV", size="sm", visible=False, elem_id="mast3r-camera-csv")
     return CameraTable(tab, table, csv)
 
 
