@@ -92,16 +92,18 @@ def test_before_depth_is_known_the_matched_points_are_shown() -> None:
     assert len(select_sparse(group, None)[0]) == 50
 
 
-def test_the_overview_has_all_cameras_and_nearly_all_points_in_sight() -> None:
+@pytest.mark.parametrize("aspect", [2.0, 0.5])
+def test_the_overview_has_all_cameras_and_nearly_all_points_in_sight(aspect: float) -> None:
     (group,) = viewed_scene(wall_scene()).groups
-    pose = overview(group)
+    pose = overview(group, aspect)
+    cone = np.tan(OVERVIEW_ANGLE / 2) * np.array([aspect, 1])
     world2cam = np.linalg.inv(pose.cam2world)
     for places, share in (
         (np.array([photo.cam2world[:3, 3] for photo in group.photos]), 1.0),
         (np.concatenate([photo.points.positions for photo in group.photos]), 0.94),
     ):
         seen = places @ world2cam[:3, :3].T + world2cam[:3, 3]
-        inside = np.abs(seen[:, :2]).max(axis=1) <= seen[:, 2] * np.tan(OVERVIEW_ANGLE / 2) + 1e-6
+        inside = (np.abs(seen[:, :2]) <= seen[:, 2:] * cone + 1e-6).all(axis=1)
         assert inside.mean() >= share
     assert pose.cam2world[:3, 1] @ group.up < -0.9  # upright
     assert np.linalg.det(pose.cam2world[:3, :3]) == pytest.approx(1)

@@ -51,8 +51,13 @@ def quaternion(rotation: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, " 4"]:
     return np.roll(Rotation.from_matrix(rotation).as_quat(), 1)
 
 
-def overview(group: ViewedGroup) -> ViewPose:
-    """The whole group, from behind its cameras and a little above."""
+def overview(group: ViewedGroup, window_aspect: float = 1.0) -> ViewPose:
+    """The whole group, from behind its cameras and a little above.
+
+    Args:
+        group: to be seen.
+        window_aspect: width over height of the spectator's window.
+    """
     forward = _level(np.mean([photo.cam2world[:3, 2] for photo in group.photos], axis=0), group.up)
     for photo in group.photos[:1]:
         if forward is None:  # cameras all around a thing
@@ -66,7 +71,7 @@ def overview(group: ViewedGroup) -> ViewPose:
     x /= np.linalg.norm(x)
     pose = np.eye(4)
     pose[:3, :3] = np.stack([x, np.cross(z, x), z], axis=1)
-    distance = _distance(group, pose[:3, :3])
+    distance = _distance(group, pose[:3, :3], min(window_aspect, 1.0))
     pose[:3, 3] = -distance * z
     return ViewPose(pose, distance, OVERVIEW_ANGLE)
 
@@ -105,19 +110,20 @@ def between(start: ViewPose, end: ViewPose, share: float) -> ViewPose:
     )
 
 
-def _distance(group: ViewedGroup, axes: Float[np.ndarray, "3 3"]) -> float:
+def _distance(group: ViewedGroup, axes: Float[np.ndarray, "3 3"], aspect: float) -> float:
     """How far from the origin cameras and most points are inside of the overview's cone.
 
     Args:
         group: to be seen.
         axes: the overview's, as columns.
+        aspect: width over height of the cone.
     """
     cameras = np.array([photo.cam2world[:3, 3] for photo in group.photos])
     samples = [photo.points.positions[::50] for photo in group.photos]
     points = np.concatenate(samples) if group.count else group.sparse.positions
-    tangent = np.tan(OVERVIEW_ANGLE / 2)
+    tangents = np.tan(OVERVIEW_ANGLE / 2) * np.array([aspect, 1.0])
     needed = [
-        np.abs(places[:, :2]).max(axis=1) / tangent - places[:, 2]
+        (np.abs(places[:, :2]) / tangents).max(axis=1) - places[:, 2]
         for places in (cameras @ axes, points @ axes)
         if len(places)
     ]

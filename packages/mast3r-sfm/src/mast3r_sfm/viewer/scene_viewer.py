@@ -174,6 +174,8 @@ class SceneViewer:
 
     def _on_connect(self, client: viser.ClientHandle) -> None:
         client.camera.on_update(lambda camera: self._walker.on_moved(camera.client))
+        if self.group is not None and client.camera.aspect < 1:  # the usual overview is for wide windows
+            place(client, overview(self.group, client.camera.aspect))
 
     # How it is done
 
@@ -203,7 +205,7 @@ class SceneViewer:
         initial.position, initial.look_at = pose.position, pose.look_at
         initial.up, initial.fov = group.up, pose.angle
         for client in self._server.get_clients().values():
-            place(client, pose)
+            place(client, overview(group, client.camera.aspect))
 
     def _visit(self, number: int, client: viser.ClientHandle | None) -> None:
         group = self.group

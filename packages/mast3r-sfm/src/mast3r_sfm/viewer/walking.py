@@ -68,7 +68,9 @@ class Walker:
 
         def fly(stop: threading.Event) -> None:
             self._leave()
-            self._move(stop, {client: overview(group) for client in clients}, FLIGHT_SECONDS)
+            self._move(
+                stop, {client: overview(group, client.camera.aspect) for client in clients}, FLIGHT_SECONDS
+            )
 
         self._start(fly)
 
