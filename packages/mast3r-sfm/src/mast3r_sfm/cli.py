@@ -102,6 +102,9 @@ _OUTPUT: list[Callable[..., Any]] = [
            help="Where predictions are kept: the next run computes only what is missing."),
     option("--export", default="colmap,nerfstudio,glb,ply,depth", metavar="LIST", section="Output",
            help="Formats, separated by commas."),
+    option("--viewer", is_flag=True, section="Output",
+           help="Watch in the browser: cameras and sparse points as soon as they are there, then the scene, "
+           "until Ctrl-C. Needs the extra mast3r-sfm[viewer]."),
     option("--dry-run", is_flag=True, section="Output",
            help="Only say which photos and pairs, and about how long and how much memory."),
     output_option(help="Folder of the scene.", metavar="DIR", default=None),

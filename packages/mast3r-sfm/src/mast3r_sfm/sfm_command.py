@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mast3r_model import AsymmetricCroCo3DStereo, InputError, OutputError, registry
 from mast3r_model.cli import CommandContext, ModelOptions
 
 from .extending import extend_scene, network_size
 from .forecasts import rehearse
-from .known_cameras import with_noted_focals
+from .known_cameras import KnownCameras, with_noted_focals
 from .options import ReconstructionOptions
 from .pairs import pair_indices, read_pairs
 from .photos import ImageSet, open_images
@@ -23,6 +23,10 @@ from .scene_storage import STATE_FILE
 from .sfm_request import SfmRequest
 from .video import FrameChoice
 from .view_filters import filtered
+from .viewer.server import require_viser
+
+if TYPE_CHECKING:
+    from .viewer.live import LiveView
 
 
 def run_sfm(context: CommandContext, request: SfmRequest, model_options: ModelOptions) -> None:
@@ -31,6 +35,8 @@ def run_sfm(context: CommandContext, request: SfmRequest, model_options: ModelOp
     Raises:
         Mast3rError: as documented for the command's exit codes.
     """
+    if request.viewer:
+        require_viser()
     folder = request.folder
     _check_folder(folder, overwrite=request.overwrite)
     for name in request.formats:
@@ -45,22 +51,52 @@ def run_sfm(context: CommandContext, request: SfmRequest, model_options: ModelOp
     if request.dry_run:
         _rehearse(context, request, model, images, options)
         return
+    with _viewer(context, request) as live:
+        scene = _reconstruct(context, request, model, images, old, known, options, live)
+        with context.timed("write"):
+            shown = filtered(scene, request.view)
+            written = scene.save(folder, formats=request.formats, shown=shown)
+        _report(context, shown, folder, written)
+        if live is not None:
+            live.show(shown)
+            live.stay()
+
+
+def _reconstruct(
+    context: CommandContext,
+    request: SfmRequest,
+    model: AsymmetricCroCo3DStereo,
+    images: ImageSet,
+    old: Scene | None,
+    known: KnownCameras | None,
+    options: ReconstructionOptions,
+    live: LiveView | None,
+) -> Scene:
+    """The long part."""
     shared: dict[str, Any] = {
         "known": known,
         "cache": request.cache_folder,
         "options": options,
-        "progress": context.progress,
+        "progress": context.progress if live is None else live.progress,
         "on_forecast": lambda ahead: context.note(f"ahead: {ahead}") if ahead.pairs else None,
+        "on_partial": None if live is None else live.show_partial,
     }
     with context.timed("reconstruct"), _resumable(context, request.cache_folder):
         if old is None:
-            scene = reconstruct(images, model, pairs=_listed_pairs(request, images), **shared)
-        else:
-            scene = extend_scene(old, images, model, pairs=_listed_names(request), **shared)
-    with context.timed("write"):
-        shown = filtered(scene, request.view)
-        written = scene.save(folder, formats=request.formats, shown=shown)
-    _report(context, shown, folder, written)
+            return reconstruct(images, model, pairs=_listed_pairs(request, images), **shared)
+        return extend_scene(old, images, model, pairs=_listed_names(request), **shared)
+
+
+@contextmanager
+def _viewer(context: CommandContext, request: SfmRequest) -> Iterator[LiveView | None]:
+    """The browser's view of this run, if it is asked for."""
+    if not request.viewer:
+        yield None
+        return
+    from .viewer.live import live_view
+
+    with live_view(context) as live:
+        yield live
 
 
 @contextmanager

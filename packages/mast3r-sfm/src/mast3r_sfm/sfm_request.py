@@ -57,6 +57,7 @@ class SfmRequest:
     engine: str
     cache: Path | None
     export: str
+    viewer: bool
     dry_run: bool
     output: Path | None
     overwrite: bool
@@ -76,6 +77,8 @@ class SfmRequest:
                     raise click.UsageError(f"--{name} belongs to {owner}")
         if self.solver == "adam" and self.mapper != "sparse":
             raise click.UsageError("--solver belongs to --mapper sparse")
+        if self.viewer and self.dry_run:
+            raise click.UsageError("--viewer shows a reconstruction, and --dry-run makes none")
         if self.add_to is not None and self.dry_run:
             raise click.UsageError("--dry-run is of a whole reconstruction, not of --add-to")
 
