@@ -185,6 +185,47 @@ def test_settings_come_in_order(
     assert result["kind"] == "first_kind"
 
 
+def test_settings_of_the_working_directory(
+    settings_folder: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    project = folder / "mast3r.toml"
+    project.write_text("[work]\nmax-matches = 5\nkind = 'first_kind'\n")
+    (settings_folder / "config.toml").write_text("[work]\nmax-matches = 1\nthreshold = 0.25\n")
+    result = result_of(capsys, "a.jpg")
+    assert (result["max_matches"], result["threshold"], result["kind"]) == (5, 0.25, "first_kind")
+    (tmp_path / "mine.toml").write_text("[work]\nmax-matches = 6\n")
+    result = result_of(capsys, "a.jpg", "--config", str(tmp_path / "mine.toml"))
+    assert (result["max_matches"], result["kind"]) == (6, "first_kind")
+    assert run(work, ["--show-config", "--json"]) == 0
+    origins = json.loads(capsys.readouterr().out)["result"]["origins"]
+    assert (origins["max-matches"], origins["seed"]) == ("mast3r.toml", "default")
+    # Never unnoticed: whoever steps into a folder of somebody else sees that it has a say.
+    assert run(work, ["a.jpg"]) == 0
+    assert capsys.readouterr().err.startswith("settings: mast3r.toml of this folder\n")
+    assert run(work, ["a.jpg", "--kind", "other", "--max-matches", "2"]) == 0
+    assert "settings:" not in capsys.readouterr().err
+    project.write_text("[other]\nx = 1\n")
+    assert run(work, ["a.jpg"]) == 0
+    assert "settings:" not in capsys.readouterr().err
+
+
+def test_where_a_refused_value_stands(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "mine.toml"
+    config.write_text("[work]\nmax-matches = 'many'\n")
+    assert run(work, ["a.jpg", "--config", str(config)]) == 2
+    assert f"hint: it is 'max-matches' in {config}\n" in capsys.readouterr().err
+    monkeypatch.setenv("MAST3R_WORK_MAX_MATCHES", "few")
+    assert run(work, ["a.jpg"]) == 2
+    assert "hint: it is the value of MAST3R_WORK_MAX_MATCHES\n" in capsys.readouterr().err
+    assert run(work, ["a.jpg", "--max-matches", "none"]) == 2
+    assert capsys.readouterr().err.endswith("'none' is not a valid integer.\nhint: mast3r --help\n")
+
+
 def test_every_flag_can_be_taken_back(tmp_path: Path, capsys: Capture) -> None:
     config = tmp_path / "mine.toml"
     config.write_text("[work]\noffline = true\nfine = false\noverwrite = true\n")
@@ -220,7 +261,7 @@ def test_show_config_for_people(capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[work]\nmax-machtes = 1\n", "did you mean max_matches"),
+        ("[work]\nmax-machtes = 1\n", "did you mean max-matches"),
         ("[work\n", "not valid"),
         ("work = 3\n", "not a table"),
         ("{bad", "not valid"),

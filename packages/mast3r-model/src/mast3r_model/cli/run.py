@@ -54,7 +54,7 @@ def _run(command: click.Command, words: list[str], program: str, console: Consol
 
         return shell_complete(command, {}, program, _completion_variable(program), completion)
     try:
-        with command.make_context(program, words, obj=console, color=console.color) as context:
+        with command.make_context(program, list(words), obj=console, color=console.color) as context:
             command.invoke(context)
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
@@ -72,6 +72,7 @@ def _fail(console: Console, words: Sequence[str], program: str, error: Exception
         _report(console, words, program, error, str(error), error.hint)
         return error.exit_code
     if isinstance(error, OSError):
+        _flush_or_discard_stdout()
         place = f"{error.filename}: " if error.filename else ""
         _report(console, words, program, error, f"{place}{error.strerror or error}")
         return FAILED
@@ -127,6 +128,14 @@ def _write(console: Console, words: Sequence[str], document: object) -> None:
 
 def _completion_variable(program: str) -> str:
     return f"_{program.upper().replace('-', '_').replace('.', '_').replace(' ', '_')}_COMPLETE"
+
+
+def _flush_or_discard_stdout() -> None:
+    """What cannot be written now (the disk is full) would fail again when the interpreter ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _discard_stdout()
 
 
 def _discard_stdout() -> None:

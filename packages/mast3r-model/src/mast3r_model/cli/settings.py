@@ -48,7 +48,7 @@ def load_defaults(context: click.Context, words: Sequence[str], config: Path | N
     for path in [*always, *([] if config is None else [config])]:
         tables = read_settings(path)
         _warn_about_unknown_commands(tables, words, path)
-        found = _options(context, _table(tables, words, path), path)
+        found = _options(context, words, _table(tables, words, path), path)
         values.update(found)
         origins.update(dict.fromkeys(found, str(path)))
     context.default_map = values
@@ -155,7 +155,9 @@ def _warn_about_unknown_commands(tables: Mapping[str, Any], words: Sequence[str]
             LOGGER.warning("settings file %s: no command %r%s", path, name, f", {hint}" if hint else "")
 
 
-def _options(context: click.Context, table: Mapping[str, Any], path: Path) -> dict[str, object]:
+def _options(
+    context: click.Context, words: Sequence[str], table: Mapping[str, Any], path: Path
+) -> dict[str, object]:
     known: dict[str, str] = {}
     for parameter in context.command.params:
         if isinstance(parameter, click.Option) and parameter.name:
@@ -165,9 +167,9 @@ def _options(context: click.Context, table: Mapping[str, Any], path: Path) -> di
     for key, value in table.items():
         name = known.get(key.replace("-", "_"))
         if name is None:
-            command = context.command.name
+            spelled = sorted({name.replace("_", "-") for name in known})
             raise ConfigError(
-                f"settings file {path}: {command} has no option {key!r}", suggestion(key, known.values())
+                f"settings file {path}: {' '.join(words)} has no option {key!r}", suggestion(key, spelled)
             )
         values[name] = value
     return values
