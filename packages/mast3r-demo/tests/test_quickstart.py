@@ -235,6 +235,7 @@ def test_the_first_minute(
     assert set(result["comparison"]) == {"matches", "cameras", "depth"}
     assert result["comparison"]["cameras"]["registered"] == 1
     assert result["comparison"]["matches"]["right"] > 0.3
+    assert result["points"] > 0.5 * 6 * 72 * 96  # most pixels, though nano is sure of few
     assert all(Path(name).is_file() for name in result["written"])
     kept = json.loads((ran.folder / "quickstart.json").read_text("utf-8"))
     assert kept["finished"]

@@ -83,6 +83,9 @@ def _reconstruct(
     options = ReconstructionOptions(
         graph=GRAPH,
         shared_intrinsics=True,
+        # Of everything that other photos do not contradict: nano's confidence is at its floor for most pixels
+        # of this scene, and says little of where it is wrong.
+        min_confidence=0.0,
         prediction=PredictionOptions(batch_size=model_options.batch_size),
     )
     images = open_images(photos, size=request.size, patch_size=model.patch_size)
