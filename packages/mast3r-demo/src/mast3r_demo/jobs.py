@@ -222,22 +222,26 @@ class Job(Generic[T]):
         return self._result[0]
 
     def _run(self) -> None:
-        control, work = self._control, self._work
-        assert work is not None
+        control = self._control
         try:
             with DEVICE.turn(self._waiting):
                 control._start_clock()
                 control._post(stage="starting", done=0, total=None, message="")
-                self._result.append(work(control))
+                self._result.append(self._take_work()(control))
         except BaseException as error:
             self._error = error
             self._log(error)
-            # the frames hold networks, features and points
-            traceback.clear_frames(error.__traceback__)
+            _let_go(error)
         finally:
             self._work = None
             self._finished.set()
             control._end()
+
+    def _take_work(self) -> Callable[[JobControl], T]:
+        """The work, which nothing here holds any more."""
+        assert self._work is not None
+        work, self._work = self._work, None
+        return work
 
     def _waiting(self, ahead: int) -> None:
         self._control.check()
@@ -251,6 +255,15 @@ class Job(Generic[T]):
             LOGGER.warning("job %s: %s", self.id, error, exc_info=error)
         else:
             LOGGER.error("job %s failed", self.id, exc_info=error)
+
+
+def _let_go(error: BaseException) -> None:
+    """Give back what an error's frames hold: networks, features, points."""
+    seen: BaseException | None = error
+    while seen is not None:
+        traceback.clear_frames(seen.__traceback__)
+        seen.__traceback__ = None
+        seen = seen.__cause__ or seen.__context__
 
 
 def said_of(error: BaseException, job_id: str) -> str:

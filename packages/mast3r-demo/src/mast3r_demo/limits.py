@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -166,20 +167,17 @@ def _photo_suffix(path: Path, limits: Limits) -> str:
     size = path.stat().st_size
     if size > limits.max_file_bytes:
         return f"{name} has {megabytes(size)}; a photo may have {megabytes(limits.max_file_bytes)}."
-    _register_heif()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit decides below
-            with Image.open(path) as photo:
-                kind, (width, height) = photo.format or "unknown", photo.size
+            with Image.open(path, formats=_known_formats()) as photo:
+                kind, (width, height) = str(photo.format), photo.size
     except Image.DecompressionBombError:
         return f"{name} has far too many pixels; a photo may have {limits.max_pixels / 1e6:g} million."
     except UnidentifiedImageError:
-        return f"{name} is no photo: its content is of no format that is read here."
+        return f"{name} is no photo: its content is none of {', '.join(_known_formats())}."
     except (OSError, ValueError, SyntaxError, EOFError):
         return f"{name} is broken: its header cannot be read."
-    if kind not in PHOTO_FORMATS:
-        return f"{name} is a {kind} file; taken are {', '.join(dict.fromkeys(PHOTO_FORMATS))}."
     if width * height > limits.max_pixels:
         return (
             f"{name} has {width}x{height} = {width * height / 1e6:.0f} million pixels; "
@@ -188,10 +186,13 @@ def _photo_suffix(path: Path, limits: Limits) -> str:
     return PHOTO_FORMATS[kind]
 
 
-def _register_heif() -> None:
-    """Let Pillow read HEIC, where the extra is installed."""
-    try:
+def _known_formats() -> list[str]:
+    """Those that Pillow can read here; HEIC where the extra is installed."""
+    from PIL import Image
+
+    with suppress(ImportError):
         import pillow_heif
-    except ImportError:
-        return
-    pillow_heif.register_heif_opener()
+
+        pillow_heif.register_heif_opener()
+    Image.init()
+    return [name for name in PHOTO_FORMATS if name in Image.OPEN]

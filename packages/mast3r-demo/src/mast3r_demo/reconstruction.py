@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from mast3r_model import DeviceError, InputError
 
 from .jobs import JobControl
+from .limits import Limits, check_pairs
 from .session_folder import Session
 from .settings import ReconstructionSettings
 
@@ -93,7 +94,7 @@ def reconstruct_photos(
     masks: Sequence[Path] | None = None,
     intrinsics: KnownCameras | None = None,
     model_name: str = "nano",
-    max_frames: int = 300,
+    limits: Limits | None = None,
 ) -> Reconstruction:
     """Photos, or a video, to a scene; what is computed is kept in the session for the next run.
 
@@ -108,25 +109,27 @@ def reconstruct_photos(
         masks: one for each photo, or one folder; black may not match.
         intrinsics: known cameras, by the names that the photos have in the session.
         model_name: to be shown.
-        max_frames: of a video.
+        limits: of frames of a video, and of the pairs of what was read.
 
     Raises:
         Cancelled: the job was cancelled, or its time is over.
-        InputError: no photo can be used.
+        InputError: no photo can be used, or they make more pairs than the limit.
         NothingFoundError: no two photos match.
         DeviceError: memory is not enough, even for half the batch.
     """
     from mast3r_sfm import FrameChoice, open_images
 
+    limits = limits or Limits()
     images = open_images(
         paths,
         size=settings.image_size,
         patch_size=model.patch_size,
         masks=masks or (),
-        frames=FrameChoice(fps=settings.fps or 1.0, max_count=max_frames),
+        frames=FrameChoice(fps=settings.fps or 1.0, max_count=limits.max_frames),
         frames_folder=session.frames,
         progress=control.progress,
     )
+    check_pairs(settings.pair_count(len(images)), len(images), limits, settings)
     single = len(images) == 1
     if single:
         images = _twice(images)

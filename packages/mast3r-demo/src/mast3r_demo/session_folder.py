@@ -50,6 +50,7 @@ class Session:
         self.photo_names: dict[str, str] = {}
         self.last_used = time.monotonic()
         self.ended = False
+        self._uploaded = 0
         self._job: Job[Any] | None = None
         self._lock = threading.RLock()
         for path in (folder, self.uploads, self.frames, self.predictions, self.exports):
@@ -112,10 +113,12 @@ class Session:
         for path, suffix in zip(paths, suffixes, strict=True):
             if path.is_symlink() or not path.is_file():
                 raise InputError(f"{path.name} is no file", "upload photos and videos only")
-            copy = self.uploads / f"{len(self.photo_names) + 1:04d}{suffix}"
+            with self._lock:
+                self._uploaded += 1
+                copy = self.uploads / f"{self._uploaded:04d}{suffix}"
+                self.photo_names[copy.name] = path.name
             with atomic_write(copy) as temporary:
                 shutil.copyfile(path, temporary, follow_symlinks=False)
-            self.photo_names[copy.name] = path.name
             copies.append(copy)
         return copies
 

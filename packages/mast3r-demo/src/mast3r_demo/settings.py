@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from mast3r_model import InputError
 
 if TYPE_CHECKING:
-    from mast3r_sfm import ReconstructionOptions
+    from mast3r_sfm import AdamOptions, ReconstructionOptions
 
 Graph: TypeAlias = Literal["auto", "complete", "swin", "logwin", "oneref", "retrieval"]
 Quality: TypeAlias = Literal["coarse", "refine", "refine+depth"]
@@ -144,35 +144,35 @@ class ReconstructionSettings:
             count: of photos.
             batch_size: images, and pairs, at a time; None for what suits the device.
         """
-        from mast3r_sfm import (
-            AdamOptions,
-            DenseMapping,
-            LmOptions,
-            PredictionOptions,
-            ReconstructionOptions,
-        )
+        from mast3r_sfm import DenseMapping, LmOptions, PredictionOptions, ReconstructionOptions
 
-        stages = {
-            "fine": self.quality != "coarse" and self.fine_iterations != 0,
-            "optimize_depth": self.quality == "refine+depth",
-        }
-        adam = AdamOptions(
-            coarse_lr=self.coarse_lr,
-            coarse_iterations=self.coarse_iterations,
-            fine_lr=self.fine_lr,
-            fine_iterations=self.fine_iterations,
-            **stages,
+        base = self._adam() if self.by_adam else LmOptions()
+        align = replace(
+            base,
+            fine=self.quality != "coarse" and self.fine_iterations != 0,
+            optimize_depth=self.quality == "refine+depth",
         )
         return ReconstructionOptions(
             graph=self.graph_name(count),
             retriever=self.retrieval or "encoder",
             mapper=self.mapper,
             solver="adam" if self.by_adam else "lm",
-            align=adam if self.by_adam else LmOptions(**stages),
+            align=align,
             dense=DenseMapping(iterations=self.iterations, schedule=self.schedule),
             prediction=PredictionOptions(batch_size=batch_size),
             matching_confidence=self.matching_confidence,
             shared_intrinsics=self.shared_intrinsics,
+            clean_depth=False,  # a switch of the view, which works without a new run
+        )
+
+    def _adam(self) -> AdamOptions:
+        from mast3r_sfm import AdamOptions
+
+        return AdamOptions(
+            coarse_lr=self.coarse_lr,
+            coarse_iterations=self.coarse_iterations,
+            fine_lr=self.fine_lr,
+            fine_iterations=self.fine_iterations,
         )
 
     def command(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
 import shutil
 import stat
+import struct
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -18,6 +21,9 @@ MAX_ZIP_BYTES = 2 << 30
 """Of all files of a zip, unpacked."""
 
 _CHUNK = 1 << 20
+
+_BROKEN = (zipfile.BadZipFile, zlib.error, struct.error, ValueError, NotImplementedError, EOFError)
+"""What the standard library raises for zips that are not what they say."""
 
 
 def unzip(archive: Path, folder: Path, *, max_zip_bytes: int, max_bytes: int = MAX_ZIP_BYTES) -> list[Path]:
@@ -39,20 +45,28 @@ def unzip(archive: Path, folder: Path, *, max_zip_bytes: int, max_bytes: int = M
     if archive.is_symlink() or not archive.is_file():
         raise InputError(f"{shown_name(archive)} is no file", "upload a zip")
     if archive.stat().st_size > max_zip_bytes:
-        raise InputError(f"{shown_name(archive)} is too large: a zip may have {_megabytes(max_zip_bytes)}")
+        raise InputError(f"{shown_name(archive)} is too large: a zip may have {megabytes(max_zip_bytes)}")
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     try:
         with zipfile.ZipFile(archive) as opened:
             names = _unpack_all(opened, temporary, archive, max_bytes)
         temporary.rename(folder)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
-        raise InputError(f"{shown_name(archive)} cannot be unpacked: {reason}", "zip it again") from error
+    except _BROKEN as error:
+        raise _broken(archive, error) from error
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise InputError(f"{shown_name(archive)} holds a file and a folder of one name") from error
     except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ENAMETOOLONG):  # a place or a name that the zip made up
+            raise _broken(archive, error) from error
         raise output_error(folder, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return [folder / name for name in names]
+
+
+def _broken(archive: Path, error: Exception) -> InputError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+    return InputError(f"{shown_name(archive)} cannot be unpacked: {reason}", "zip it again")
 
 
 def _unpack_all(opened: zipfile.ZipFile, folder: Path, archive: Path, max_bytes: int) -> list[PurePosixPath]:
@@ -90,6 +104,8 @@ def _checked_name(entry: zipfile.ZipInfo, archive: Path) -> PurePosixPath:
         )
     if entry.flag_bits & 0x1:
         raise InputError(f"{shown_name(archive)} is encrypted", "zip it without a password")
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise InputError(f"{shown_name(archive)} is compressed in an unusual way", "use plain zip")
     return name
 
 
