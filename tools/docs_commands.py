@@ -103,26 +103,25 @@ def _row(parameter: click.Parameter, context: click.Context) -> str:
     assert record is not None
     extra = parameter.get_help_extra(context)
     notes = [f"`{name}` in the environment" for name in extra.get("envvars", ())]
-    notes += [str(extra[name]) for name in ("range", "required") if name in extra]
+    notes += [_cell(str(extra[name])) for name in ("range", "required") if name in extra]
     if getattr(parameter, "rare", False):
         notes.append("shown by `--help-all`")
-    about = _cell(parameter.help or "") + (f" ({'; '.join(map(_cell, notes))})" if notes else "")
+    if isinstance(parameter.type, click.Choice) and parameter.metavar is None:
+        notes.insert(0, "one of " + ", ".join(f"`{choice}`" for choice in parameter.type.choices))
+    about = _cell(parameter.help or "") + (f" ({'; '.join(notes)})" if notes else "")
     default = f"`{extra['default']}`" if "default" in extra else ""
-    return f"| {_spellings(record[0])} | {_in_table(default)} | {about} |"
+    return f"| {_spellings(record[0])} | {default} | {about} |"
 
 
 def _spellings(text: str) -> str:
-    """``-o, --output DIR`` with each spelling on its own line."""
-    return "<br>".join(f"`{_in_table(part.strip())}`" for part in re.split(r",(?= -)| / ", text))
+    """``-o, --output DIR`` with each spelling on its own line; choices are told elsewhere."""
+    text = re.sub(r" \[[^\]]*\|[^\]]*\]$", "", text)
+    return "<br>".join(f"`{part.strip()}`" for part in re.split(r",(?= -)| / ", text))
 
 
 def _cell(text: str) -> str:
-    """Words for Markdown: nothing in them is markup."""
-    return _in_table(re.sub(r"([<*\[\]])", r"\\\1", text))
-
-
-def _in_table(text: str) -> str:
-    return re.sub(r"(?<!\\)\|", r"\|", text)
+    """Words for a cell of a table: nothing in them is markup."""
+    return re.sub(r"([*\[\]|])", r"\\\1", text.replace("<", "&lt;"))
 
 
 def _fenced(*lines: str) -> Iterator[str]:

@@ -69,10 +69,18 @@ def _overview() -> str:
 def _page(package: PublicPackage) -> str:
     lines = [f"# {package.name}", "", _summary(package), ""]
     if package.page is not None:
-        lines += [f"How it is used: [{package.page.rpartition('/')[2]}](../../{package.page}).", ""]
+        page = package.page.rpartition("/")[2].removesuffix(".md")
+        lines += [f"How it is used: [{page}](../../{package.page}).", ""]
     for name in sorted(importlib.import_module(package.name).__all__, key=str.lower):
-        lines += [f"::: {package.name}.{name}", ""]
+        lines += [f"::: {_place(package.name, name)}", ""]
     return "\n".join(lines)
+
+
+def _place(package: str, name: str) -> str:
+    """Where mkdocstrings, which only reads, finds a name: of a module of the same name it would take that."""
+    thing = getattr(importlib.import_module(package), name)
+    module = getattr(thing, "__module__", "") or ""
+    return f"{module}.{name}" if module.rpartition(".")[2] == name else f"{package}.{name}"
 
 
 def _summary(package: PublicPackage) -> str:
