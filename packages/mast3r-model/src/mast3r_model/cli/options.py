@@ -176,6 +176,9 @@ def output_option(
 ) -> Decorator:
     """Add ``-o/--output`` and ``--overwrite``: keywords ``output: Path | None`` and ``overwrite: bool``."""
 
+    # To click, a default of None is one too: with it nothing would be required.
+    given: dict[str, Any] = {} if default is None else {"default": default}
+
     def decorate(function: Function) -> Function:
         overwrite = option("--overwrite", is_flag=True, help="Replace what is there.", section="Output")
         output = option(
@@ -186,8 +189,7 @@ def output_option(
             metavar=metavar,
             help=help,
             section="Output",
-            # To click, a default of None is one too: with it nothing would be required.
-            **({} if default is None else {"default": default}),
+            **given,
         )
         return output(overwrite(function))
 
