@@ -12,16 +12,23 @@ from .thinning import thinned
 USUAL_CONFIDENCE = 1.5
 """Upstream's threshold for points."""
 
+FEW_ABOVE = 0.25
+"""Of the pixels above the median confidence, where it should be half."""
+
 
 def automatic_confidence(images: Sequence[SceneImage]) -> float:
     """The threshold for points: 1.5 where a tenth of all pixels is above it, else the median confidence.
 
-    Networks differ in how sure they call themselves: hardly a pixel of ``nano`` comes to 1.5.
+    Networks differ in how sure they call themselves: hardly a pixel of ``nano`` comes to 1.5. Where so many
+    pixels share the median, such as a network's least confidence, that few are above it, they are shown too.
     """
     confidence = np.concatenate([image.confidence[image.confidence > 0] for image in images])
     if not len(confidence) or np.mean(confidence > USUAL_CONFIDENCE) >= 0.1:
         return USUAL_CONFIDENCE
-    return float(np.median(confidence))
+    median = np.median(confidence)
+    if np.mean(confidence > median) < FEW_ABOVE:
+        median = np.nextafter(median, np.float32(0))
+    return float(median)
 
 
 def confident_points(

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from mast3r_model import InputError, OutputError
 from mast3r_sfm.appearance import ViewFilters
-from mast3r_sfm.points import confident_points
+from mast3r_sfm.points import automatic_confidence, confident_points
 from mast3r_sfm.scene import PointCloud, Scene, Tracks
 from mast3r_sfm.thinning import thinned
 from mast3r_sfm.view_filters import filtered, overlapping_pairs, percentile_confidence, shown_confidence
@@ -43,6 +43,17 @@ def test_pixels_that_are_equally_sure_stay_together(scene: Scene) -> None:
     half = np.where(rising() < 2, 1.0, 3.0)
     seen = filtered(with_confidence(scene, half), ViewFilters(percentile=90))
     assert len(seen.points) == 5 * (half == 3).sum()
+
+
+@pytest.mark.parametrize(("least", "shown"), [(0.0, 0.5), (0.3, 0.5), (0.6, 0.4), (0.9, 1.0)])
+def test_pixels_at_a_network_s_least_confidence_are_not_all_hidden(
+    scene: Scene, least: float, shown: float
+) -> None:
+    """Half of what nano sees may be of its least confidence."""
+    confidence = np.maximum(np.linspace(0.01, 1.2, PIXELS).reshape(48, 64), np.quantile([0.01, 1.2], least))
+    images = with_confidence(scene, confidence).images
+    cloud = confident_points(images, automatic_confidence(images))
+    assert len(cloud) / (5 * PIXELS) == pytest.approx(shown, abs=0.01)
 
 
 def test_pixels_without_depth_do_not_count(scene: Scene) -> None:
