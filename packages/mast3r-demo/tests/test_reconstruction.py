@@ -104,6 +104,8 @@ def test_a_scene_with_its_matches(
     )
     assert sum(batches) == 2 * 6
     assert {event.stage for event in events} >= {"decoding pairs", "refinement"}
+    assert any(event.detail.startswith("loss ") for event in events if event.stage == "coarse alignment")
+    assert not any(event.detail for event in events if event.stage == "refinement")
     (partial,) = [event.partial for event in events if event.partial is not None]
     assert isinstance(partial, Scene)
     assert len(partial.images) == 4

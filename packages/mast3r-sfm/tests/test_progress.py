@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from mast3r_model import AsymmetricMASt3R, load_model
+from mast3r_model.cli import root, run
 from mast3r_sfm import (
     AdamOptions,
     DenseMapping,
@@ -227,6 +228,35 @@ def test_partial_scene(name: str, model: AsymmetricMASt3R, photos: Path, warm: P
     # the middle camera sees most of the sparse points in front of it, at a likely distance
     local = early.points.positions @ early.images[0].world2cam[:3, :3].T + early.images[0].world2cam[:3, 3]
     assert (local[:, 2] > 0).mean() > 0.9
+
+
+@pytest.mark.parametrize("name", ["lm", "adam", "dense"])
+def test_losses(name: str, model: AsymmetricMASt3R, photos: Path, warm: Path) -> None:
+    told: list[tuple[str, float]] = []
+    scene = reconstruct(
+        photos,
+        model,
+        size=SIZE,
+        cache=warm,
+        options=MAPPERS[name][0],
+        on_loss=lambda stage, loss: told.append((stage, loss)),
+    )
+    for stage in scene.report["alignment"][0]["stages"]:
+        losses = [loss for name, loss in told if name == stage["name"]]
+        assert losses
+        assert all(any(loss == pytest.approx(known) for known in stage["losses"]) for loss in losses)
+
+
+def test_the_command_shows_the_bars(
+    model: AsymmetricMASt3R, photos: Path, warm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bars = Bars()
+    monkeypatch.setattr(
+        "mast3r_model.cli.CommandContext.progress", lambda self, name, total=None: bars(name, total)
+    )
+    words = ["sfm", str(photos), "--size", str(SIZE), "--cache", str(warm), "-o", str(tmp_path / "scene")]
+    assert run(root(), [*words, "--export", "ply", "--device", "cpu", "--quiet"]) == 0
+    assert {"reading photos", "gathering views", *MAPPERS["lm"][1], *AFTER} <= bars.done.keys()
 
 
 def test_no_partial_scene_of_quality_coarse(model: AsymmetricMASt3R, photos: Path, warm: Path) -> None:

@@ -34,6 +34,7 @@ class JobEvent:
         total: all its steps, if that is known.
         message: what the work last said for people; may be empty.
         partial: something that can be shown already; each is in one event only.
+        detail: of the last step, such as ``loss 0.123``; may be empty.
     """
 
     stage: str
@@ -41,6 +42,7 @@ class JobEvent:
     total: int | None
     message: str
     partial: object | None = None
+    detail: str = ""
 
 
 class Cancelled(Exception):  # noqa: N818 - it is no error
@@ -89,7 +91,7 @@ class JobControl:
         """
         done = 0
         self.check()
-        self._post(stage=stage, done=0, total=total, message="")
+        self._post(stage=stage, done=0, total=total, message="", detail="")
 
         def advance(steps: int) -> None:
             nonlocal done
@@ -112,6 +114,10 @@ class JobControl:
     def note(self, text: str) -> None:
         """Something for people, one line."""
         self._post(message=text)
+
+    def loss(self, stage: str, value: float) -> None:
+        """Of a solver's step; fits the ``on_loss`` of mast3r_sfm's functions."""
+        self._post(detail=f"loss {value:.4g}")
 
     def _post(self, **changes: object) -> None:
         with self._changed:

@@ -167,6 +167,7 @@ def _reconstruct(
         options=options,
         progress=control.progress,
         on_partial=control.partial,
+        on_loss=control.loss,
     )
     number = {image.name: k for k, image in enumerate(images)}
     pairs = [(number[pair["image0"]], number[pair["image1"]]) for pair in scene.report["pairs"]]

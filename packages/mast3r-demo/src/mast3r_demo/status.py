@@ -61,6 +61,8 @@ class StatusLine:
         text = event.stage
         if event.total:
             text += f" ({min(event.done, event.total)} of {event.total})"
+        if event.detail:
+            text += f", {event.detail}"
         if event.message:
             text += f" - {event.message}"
         share = event.done / event.total if event.total else 0.0

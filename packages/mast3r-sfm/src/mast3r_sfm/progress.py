@@ -17,6 +17,9 @@ steps is None where nobody knows it; stages that converge end before it is reach
 StageSteps: TypeAlias = Callable[[str, int, int], None]
 """Called with a stage's name, the steps done and the most there may be; see `mast3r_sfm.align`."""
 
+OnLoss: TypeAlias = Callable[[str, float], None]
+"""Called after a solver's step with its stage's name and the loss, after the step has been counted."""
+
 
 def silent(steps: int) -> None:
     """Show nothing."""

@@ -29,7 +29,7 @@ from .pairs import Pair
 from .photos import ImageSet, open_images
 from .points import automatic_confidence, confident_points
 from .predictions import Forecast, PredictionCache
-from .progress import Progress
+from .progress import OnLoss, Progress
 from .refinement import RefinementOptions, refine_scene
 from .report import StageLog
 from .scale import check_distance, set_scale
@@ -49,6 +49,7 @@ def reconstruct(
     progress: Progress | None = None,
     on_forecast: Callable[[Forecast], None] | None = None,
     on_partial: Callable[[Scene], None] | None = None,
+    on_loss: OnLoss | None = None,
 ) -> Scene:
     """Cameras, depth and points of photos of one place::
 
@@ -68,6 +69,7 @@ def reconstruct(
         on_forecast: is told what is ahead before the long part.
         on_partial: is given what can be shown before the end: of each group of photos, cameras and sparse
             points after the coarse alignment (mapper ``sparse``), see `partial_scene`.
+        on_loss: is told ``coarse``, ``fine`` or ``dense`` and the loss after every step of an alignment.
 
     Returns:
         The scene, in metres as the network sees them unless poses or a distance are known. Photos that could
@@ -99,6 +101,7 @@ def reconstruct(
         progress=progress,
         on_forecast=on_forecast,
         on_partial=on_partial,
+        on_loss=on_loss,
     )
     placement = place_images(task)
     if not placement.groups:

@@ -22,7 +22,7 @@ from mast3r_sfm.pairs import Pair, pair_indices
 from mast3r_sfm.photos import ImageSet, open_images
 from mast3r_sfm.points import automatic_confidence, confident_points
 from mast3r_sfm.predictions import Forecast, PredictionCache
-from mast3r_sfm.progress import Progress
+from mast3r_sfm.progress import OnLoss, Progress
 from mast3r_sfm.report import StageLog
 from mast3r_sfm.scene import DroppedImage, PointCloud, Scene, SceneImage
 from mast3r_sfm.sparse import AdamOptions
@@ -46,6 +46,7 @@ def extend_scene(
     progress: Progress | None = None,
     on_forecast: Callable[[Forecast], None] | None = None,
     on_partial: Callable[[Scene], None] | None = None,
+    on_loss: OnLoss | None = None,
 ) -> Scene:
     """Add photos to a finished scene without computing it again::
 
@@ -69,6 +70,7 @@ def extend_scene(
         progress: shows bars, and ends the work, as for `reconstruct`.
         on_forecast: is told what is ahead before the long part.
         on_partial: as for `reconstruct`; old photos are in it too.
+        on_loss: as for `reconstruct`.
 
     Returns:
         The scene with more images. New photos that match none of the old ones, but each other, are groups of
@@ -105,6 +107,7 @@ def extend_scene(
         progress=progress,
         on_forecast=on_forecast,
         on_partial=on_partial,
+        on_loss=on_loss,
     )
     additions = place_new(task, joined)
     return _with_additions(task, joined, additions)

@@ -65,6 +65,12 @@ def map_dense(task: MappingTask, group: Sequence[int], component: int) -> Placed
         samples = sum(2 * int(np.prod(task.images[k].shape)) for i in used for k in task.predictions.pairs[i])
         problem = DenseProblem.from_edges(edges(), stride=dense_stride(samples, options.memory_bytes))
         with shown(task.progress, "dense alignment", options.iterations) as advance:
+
+            def step(iteration: int, loss: float) -> None:
+                advance(1)
+                if task.on_loss is not None:
+                    task.on_loss("dense", loss)
+
             alignment = align_dense(
                 problem,
                 known=_known(task, group),
@@ -72,7 +78,7 @@ def map_dense(task: MappingTask, group: Sequence[int], component: int) -> Placed
                 iterations=options.iterations,
                 lr=options.lr,
                 schedule=options.schedule,
-                on_iteration=lambda iteration, loss: advance(1),
+                on_iteration=step,
             )
         if problem.stride > 1:
             alignment = complete_depths(alignment, problem, edges)

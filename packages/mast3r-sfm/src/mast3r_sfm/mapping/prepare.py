@@ -10,7 +10,7 @@ from mast3r_sfm.options import ReconstructionOptions
 from mast3r_sfm.pairs import Pair
 from mast3r_sfm.photos import ImageSet
 from mast3r_sfm.predictions import Forecast, PredictionCache, predict_pairs
-from mast3r_sfm.progress import Progress
+from mast3r_sfm.progress import OnLoss, Progress
 from mast3r_sfm.report import StageLog
 from mast3r_sfm.scene import Scene
 
@@ -30,6 +30,7 @@ def prepare_mapping(
     progress: Progress | None,
     on_forecast: Callable[[Forecast], None] | None,
     on_partial: Callable[[Scene], None] | None = None,
+    on_loss: OnLoss | None = None,
 ) -> MappingTask:
     """Predict the pairs, and gather what they say of images and matches; arguments as for `reconstruct`."""
     with log.stage("predictions"):
@@ -53,4 +54,4 @@ def prepare_mapping(
             upstream_centers=options.solver == "adam",
             progress=progress,
         )
-    return MappingTask(images, predictions, gathered, known, options, log, progress, on_partial)
+    return MappingTask(images, predictions, gathered, known, options, log, progress, on_partial, on_loss)

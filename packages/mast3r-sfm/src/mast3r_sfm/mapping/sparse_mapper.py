@@ -93,6 +93,7 @@ def align_group(
             priors=priors,
             progress=step,
             on_coarse=tell,
+            on_loss=task.on_loss,
         )
 
 

@@ -14,7 +14,7 @@ from mast3r_sfm.known_cameras import KnownCameras
 from mast3r_sfm.options import ReconstructionOptions
 from mast3r_sfm.photos import ImageSet, SourceImage
 from mast3r_sfm.predictions import PredictedPairs
-from mast3r_sfm.progress import Progress
+from mast3r_sfm.progress import OnLoss, Progress
 from mast3r_sfm.report import StageLog
 from mast3r_sfm.scene import DroppedImage, Scene, SceneImage, Tracks
 
@@ -34,6 +34,7 @@ class MappingTask:
         log: counts time and memory.
         progress: shows bars.
         on_partial: is given what can be shown before the end.
+        on_loss: is told of every step of an alignment.
     """
 
     images: ImageSet
@@ -44,6 +45,7 @@ class MappingTask:
     log: StageLog
     progress: Progress | None = None
     on_partial: Callable[[Scene], None] | None = None
+    on_loss: OnLoss | None = None
 
     def views_of(self, group: Sequence[int]) -> list[CanonicalView]:
         """Canonical views of images that all have one."""

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mast3r_model import InputError
+from mast3r_sfm.progress import OnLoss
 
 from .alignment import Alignment, StageReport
 from .cameras import Cameras
@@ -40,6 +41,7 @@ def align_adam(
     priors: CameraPriors,
     progress: Progress | None = None,
     on_coarse: Callable[[Alignment], None] | None = None,
+    on_loss: OnLoss | None = None,
 ) -> Alignment:
     """Align with upstream's schedule.
 
@@ -64,6 +66,7 @@ def align_adam(
             options.coarse_lr,
             options.coarse_iterations,
             progress,
+            on_loss,
         )
     ]
     if options.fine and options.fine_iterations:
@@ -72,7 +75,9 @@ def align_adam(
         free = ["quaternion", "translation", "log_size", "log_focal"]
         free += ["principal_point"] * options.optimize_principal_point + ["core"] * options.optimize_depth
         stages.append(
-            solver.run("fine", objective.fine, free, options.fine_lr, options.fine_iterations, progress)
+            solver.run(
+                "fine", objective.fine, free, options.fine_lr, options.fine_iterations, progress, on_loss
+            )
         )
     cameras, depth = solver.result
     return Alignment.from_cameras(cameras, depth, stages, "adam")
@@ -115,6 +120,7 @@ class AdamSolver:
         lr: float,
         iterations: int,
         progress: Progress | None = None,
+        on_loss: OnLoss | None = None,
     ) -> StageReport:
         """Minimise a loss over some of the parameters."""
         started = time.perf_counter()
@@ -134,6 +140,8 @@ class AdamSolver:
             losses.append(self._iterate(loss_of, optimizer))
             if progress is not None:
                 progress(name, iteration + 1, iterations)
+            if on_loss is not None:
+                on_loss(name, float(losses[-1]))
             if not bool(losses[-1].isfinite()):
                 _LOG.warning("%s stage stopped at step %d: loss %s", name, iteration, losses[-1])
                 break

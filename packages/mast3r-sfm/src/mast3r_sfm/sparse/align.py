@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from mast3r_model import InputError
+from mast3r_sfm.progress import OnLoss
 
 from .adam import Progress, align_adam
 from .alignment import Alignment
@@ -25,6 +26,7 @@ def align(
     priors: CameraPriors | None = None,
     progress: Progress | None = None,
     on_coarse: Callable[[Alignment], None] | None = None,
+    on_loss: OnLoss | None = None,
 ) -> Alignment:
     """Find cameras and depths that bring matches together (spec 30 section 6).
 
@@ -36,6 +38,7 @@ def align(
         progress: called after every step with the stage's name, the step and the most steps there may be;
             what it raises ends the alignment.
         on_coarse: is given the cameras and depths after the coarse stage, if a fine one follows.
+        on_loss: is told the stage's name and the loss after every step.
 
     Raises:
         InputError: images are not connected, options do not fit the solver, or the priors are not for as many
@@ -48,10 +51,10 @@ def align(
         options = options or AdamOptions()
         if not isinstance(options, AdamOptions):
             raise InputError(f"the solver 'adam' takes AdamOptions, given {type(options).__name__}")
-        return align_adam(problem, options, priors, progress, on_coarse)
+        return align_adam(problem, options, priors, progress, on_coarse, on_loss)
     if solver == "lm":
         options = options or LmOptions()
         if not isinstance(options, LmOptions):
             raise InputError(f"the solver 'lm' takes LmOptions, given {type(options).__name__}")
-        return align_lm(problem, options, priors, progress, on_coarse)
+        return align_lm(problem, options, priors, progress, on_coarse, on_loss)
     raise InputError(f"unknown solver {solver!r}", "one of: lm, adam")

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from mast3r_sfm.progress import OnLoss
+
 from .adam import Progress
 from .alignment import StageReport
 from .bundle import (
@@ -127,7 +129,9 @@ class FineSolver:
         index[free] = numbers
         return index
 
-    def run(self, state: BundleState, progress: Progress | None = None) -> tuple[BundleState, StageReport]:
+    def run(
+        self, state: BundleState, progress: Progress | None = None, on_loss: OnLoss | None = None
+    ) -> tuple[BundleState, StageReport]:
         """Levenberg-Marquardt on reweighted squares; the report holds the loss without priors."""
         started = time.perf_counter()
         now = self._tried(replace(state, log_depth=state.log_depth[self._observed]))
@@ -142,6 +146,8 @@ class FineSolver:
             losses.append(now.data)
             if progress is not None:
                 progress("fine", iteration + 1, limit)
+            if on_loss is not None:
+                on_loss("fine", losses[-1])
             if previous.total - now.total < self._options.fine_tolerance * previous.total:
                 break
         trace = torch.tensor(losses, dtype=torch.float64)

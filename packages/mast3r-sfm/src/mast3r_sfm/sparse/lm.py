@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from mast3r_sfm.progress import OnLoss
+
 from .adam import Progress
 from .alignment import Alignment
 from .bundle import BundleState
@@ -30,6 +32,7 @@ def align_lm(
     priors: CameraPriors,
     progress: Progress | None = None,
     on_coarse: Callable[[Alignment], None] | None = None,
+    on_loss: OnLoss | None = None,
 ) -> Alignment:
     """Align with Levenberg-Marquardt; what has a standard deviation of 0 is kept exactly."""
     root = kinematic_tree(problem.match_counts(), mode="mst").root
@@ -43,7 +46,7 @@ def align_lm(
     similarities = coarse.start()
     if bool(known.any()):
         similarities = moved_to_known_poses(similarities, priors)
-    similarities, report = coarse.run(similarities, progress)
+    similarities, report = coarse.run(similarities, progress, on_loss)
     state = _with_similarities(start, similarities, problem.anchor_image)
     stages = [report]
 
@@ -60,7 +63,7 @@ def align_lm(
             on_coarse(finished(state))
         disagreement = depth_disagreement(objective, canonical, similarities)
         solver = FineSolver(problem, objective, state, priors, root, options, disagreement)
-        state, report = solver.run(state, progress)
+        state, report = solver.run(state, progress, on_loss)
         stages.append(report)
     return finished(state)
 

@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from mast3r_sfm.progress import OnLoss
+
 from .adam import Progress
 from .alignment import StageReport
 from .block_system import BlockPattern, Grouping, grouped_outer
@@ -171,7 +173,9 @@ class CoarseSolver:
             )
         return state.rescaled()
 
-    def run(self, state: Similarities, progress: Progress | None = None) -> tuple[Similarities, StageReport]:
+    def run(
+        self, state: Similarities, progress: Progress | None = None, on_loss: OnLoss | None = None
+    ) -> tuple[Similarities, StageReport]:
         """Levenberg-Marquardt on reweighted squares."""
         started = time.perf_counter()
         arms = self._arms(state)
@@ -195,6 +199,8 @@ class CoarseSolver:
             losses.append(loss)
             if progress is not None:
                 progress("coarse", iteration + 1, limit)
+            if on_loss is not None:
+                on_loss("coarse", losses[-1])
             if losses[-2] - losses[-1] < self._options.coarse_tolerance * losses[-2]:
                 break
         report = StageReport(
