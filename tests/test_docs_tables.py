@@ -64,19 +64,6 @@ SPECIFIED = {
 """What the chapter on the demo and the command names, section by section (A1 to A4, D2 to D4, D7, F4)."""
 
 
-UNTESTED: set[tuple[str, str]] = {
-    ("The page of `demo_dust3r_ga.py`", "Run"),
-    ("The page of `demo_glomap.py`", "Run"),
-    *(
-        ("Our page", name)
-        for name in ("video", "gallery", "examples", "photos, pairs, time", "status line", "Clear")
-    ),
-    ("Downloads", "Copy the command"),
-    ("Limits", "one job at a time"),
-}
-"""Rows that say "none yet": they wait for a test."""
-
-
 def sections(page: Path) -> dict[str, list[list[str]]]:
     """A page's tables by heading: rows of cells, without the heads."""
     found: dict[str, list[list[str]]] = {}
@@ -152,15 +139,10 @@ def test_what_a_row_names_is_there(heading: str, row: list[str]) -> None:
     if heading.startswith(("`mast3r", "Flags")):
         flags_exist(command_named(heading), codes(row[0]))
     named = codes(row[-1])
-    assert named or (heading, row[0]) in UNTESTED, f"{row[0]}: no test"
+    assert named, f"{row[0]}: no test"
     for test in named:
         file, _, function = test.partition("::")
         assert function in functions_in(file), f"{test} is no test"
-
-
-def test_rows_without_a_test_are_known() -> None:
-    found = {(heading, row[0]) for heading, table in TABLES.items() for row in table if row[-1] == "none yet"}
-    assert found == UNTESTED
 
 
 @pytest.mark.parametrize("heading", SPECIFIED)

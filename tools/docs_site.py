@@ -44,6 +44,9 @@ PAGES = {
 STANDS_FOR = {"README.md": "index.md"}
 """Pages that the site has a page of its own for."""
 
+BEHIND_GUIDES = "---\nsearch:\n  boost: 0.3\n---\n"
+"""Head of the references' pages: who searches wants the guides first."""
+
 LINK = re.compile(r"(?P<text>!?\[(?:[^\[\]]|\[[^\]]*\])*\])\((?P<target>[^)\s]+)\)")
 CODE = re.compile(r"(^```.*?^```$|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 
@@ -62,7 +65,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if (ROOT / source).is_file():
             files.append(File.generated(config, place, abs_src_path=str(ROOT / source)))
     for place, text in {**command_pages(), **package_pages()}.items():
-        files.append(File.generated(config, place, content=text))
+        files.append(File.generated(config, place, content=BEHIND_GUIDES + text))
     for asset in sorted(_assets(files)):
         files.append(File.generated(config, _asset_place(asset), abs_src_path=str(ROOT / asset)))
     return files
