@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from mast3r_sfm.viewer.latest import LatestOnly
 from mast3r_sfm.viewer.live import LiveView
 from mast3r_sfm.viewer.scene_viewer import SceneViewer, open_viewer
 from mast3r_sfm.viewer.server import find_port, open_server, server_url
+from mast3r_sfm.viewer.walking import Walker
 
 from .viewed_scenes import PIXELS, partial_scene, wall_scene
 
@@ -167,6 +170,28 @@ def test_a_reconstruction_is_followed_group_by_group() -> None:
         live.show(wall_scene())
         assert viewer.panel.group.options == ("group 1: 3 photos",)
         assert len(drawn(viewer).points) > 0
+
+
+def test_cameras_come_back_when_who_looked_through_one_leaves_and_not_before() -> None:
+    inside: list[bool] = []
+    walker = Walker(inside.append)
+    (group,) = viewed_scene(wall_scene()).groups
+    walker.visit([], group, 1)
+    while inside != [True]:
+        time.sleep(0.01)
+    there = group.photos[1].cam2world[:3, 3]
+    for place in (there + 3, there + 2, there):  # of the way, told late; then of the end of it
+        walker.on_moved(spectator_at(place))
+        assert inside == [True]
+    walker.on_moved(spectator_at(there + 0.01))
+    assert inside == [True]
+    walker.on_moved(spectator_at(there + 2))
+    assert inside == [True, False]
+    walker.stop()
+
+
+def spectator_at(place: np.ndarray) -> Any:
+    return SimpleNamespace(camera=SimpleNamespace(position=place))
 
 
 def test_large_scenes_are_limited_and_say_so() -> None:

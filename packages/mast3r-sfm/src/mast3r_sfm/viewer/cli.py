@@ -36,7 +36,7 @@ SECTION = "View"
 )
 @option("--open", "open_browser", is_flag=True, section=SECTION, help="Open the browser.")
 @option("--max-points", type=click.IntRange(min=1), default=2_000_000, metavar="N", section=SECTION,
-        help="Points at once; of more, every photo keeps its most certain ones.")  # fmt: skip
+        help="Points at once; of more, every photo shows the same share.")  # fmt: skip
 def view(
     context: CommandContext, scene: Path, host: str, port: int, open_browser: bool, max_points: int
 ) -> None:

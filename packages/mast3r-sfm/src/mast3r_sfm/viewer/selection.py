@@ -63,19 +63,25 @@ def confidence_threshold(group: ViewedGroup, wanted: PointFilter) -> float:
 def select_points(group: ViewedGroup, wanted: PointFilter) -> SelectedPoints:
     """The dense points to draw.
 
-    Of too many, each photo keeps the same share, its most certain ones (spec 60 D9).
+    Of too many, each photo keeps the same share, from its most certain one to its least: the most certain
+    alone would be a part of what is seen, such as the ground (spec 60 D9).
     """
     threshold = confidence_threshold(group, wanted)
     photos = group.photos if wanted.photo is None else (group.photos[wanted.photo],)
     # Confidences fall, so that those above the threshold come first.
     counts = [int(np.searchsorted(-photo.points.confidence, -threshold)) for photo in photos]
     passed = sum(counts)
-    if passed > wanted.max_points:
-        counts = [count * wanted.max_points // passed for count in counts]
-    chosen = [(photo.points, count) for photo, count in zip(photos, counts, strict=True)]
+    share = min(1.0, wanted.max_points / max(passed, 1))
+    chosen = [
+        (
+            photo.points,
+            np.linspace(0, count - 1, int(count * share)).astype(np.int64) if share < 1 else slice(count),
+        )
+        for photo, count in zip(photos, counts, strict=True)
+    ]
     return SelectedPoints(
-        np.concatenate([points.positions[:count] for points, count in chosen]),
-        np.concatenate([points.colors[:count] for points, count in chosen]),
+        np.concatenate([points.positions[rows] for points, rows in chosen]),
+        np.concatenate([points.colors[rows] for points, rows in chosen]),
         threshold,
         passed,
     )

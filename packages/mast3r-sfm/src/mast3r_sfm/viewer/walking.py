@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 FRAMES_PER_SECOND = 25
 FLIGHT_SECONDS = 0.8
-SETTLING_SECONDS = 0.7
-"""For so long after an arrival, what browsers say of their camera is from before it."""
 LEFT_AT = 0.3
 """In view units: further away, one no longer looks through a camera."""
 
@@ -57,7 +55,7 @@ class Walker:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._at: np.ndarray | None = None
-        self._arrived = 0.0
+        self._was_there = False
 
     def visit(self, clients: list[viser.ClientHandle], group: ViewedGroup, number: int) -> None:
         """Fly to a photo's camera."""
@@ -109,11 +107,16 @@ class Walker:
             self._halt()
 
     def on_moved(self, client: viser.ClientHandle) -> None:
-        """A spectator moved: see whether a camera is still looked through."""
+        """A spectator moved: see whether a camera is still looked through.
+
+        Slow browsers tell of the way there long after it has ended: only who was there can leave.
+        """
         at = self._at
-        if at is None or time.monotonic() < self._arrived + SETTLING_SECONDS:
+        if at is None:
             return
-        if np.linalg.norm(client.camera.position - at) > LEFT_AT:
+        if np.linalg.norm(client.camera.position - at) <= LEFT_AT:
+            self._was_there = True
+        elif self._was_there:
             self._leave()
 
     def _start(self, flight: Callable[[threading.Event], object]) -> None:
@@ -139,13 +142,17 @@ class Walker:
         number: int,
         seconds: float,
     ) -> bool:
-        """Fly to a photo's camera; False: stopped on the way."""
-        self._leave()
+        """Fly to a photo's camera; False: stopped on the way.
+
+        From one photo to the next, cameras stay out of the way.
+        """
+        self._at = None
         photo = group.photos[number]
         ends = {client: through_camera(photo, client.camera.aspect) for client in clients}
         if not self._move(stop, ends, seconds):
+            self._leave()
             return False
-        self._arrived, self._at = time.monotonic(), photo.cam2world[:3, 3]
+        self._was_there, self._at = False, photo.cam2world[:3, 3]
         self._set_inside(True)
         return True
 
@@ -162,6 +169,5 @@ class Walker:
         return True
 
     def _leave(self) -> None:
-        if self._at is not None:
-            self._at = None
-            self._set_inside(False)
+        self._at = None
+        self._set_inside(False)
