@@ -61,6 +61,10 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         small = Image.fromarray(noise.integers(0, 255, (12, 16, 3), dtype=np.uint8))
         small.resize((128, 96), Image.Resampling.BICUBIC).save(folder / name)
     (folder / "empty").mkdir()
+    (folder / "mixed").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        (folder / "mixed" / name).write_bytes((folder / "photos" / name).read_bytes())
+    (folder / "mixed" / "z.jpg").write_text("these are notes")
     photo = (folder / "photos" / "a.jpg").read_bytes()
     (folder / "cut.jpg").write_bytes(photo[: len(photo) // 2])
     (folder / "notes.jpg").write_text("these are notes")
@@ -147,6 +151,9 @@ MISTAKES = {
     ),
     "one photo for match": Mistake(
         "match one", "needs two photos or more, got 1", "give two files, a folder"
+    ),
+    "one bad photo among many, with --strict": Mistake(
+        "colmap mixed --strict --size 128 -o s", "z.jpg cannot be used: not an image", "take it away"
     ),
     "no photos at all": Mistake("sfm", "name a folder of photos, or a video", "mast3r sfm --help", 2),
     "not an image": Mistake(
@@ -248,7 +255,7 @@ MISTAKES = {
         f"match {TWO} --config ruined.toml", "settings file ruined.toml is not valid", "write it as TOML"
     ),
     "an unknown setting": Mistake(
-        f"match {TWO} --config typo.toml", "has no option 'max-machtes'", "did you mean max_matches"
+        f"match {TWO} --config typo.toml", "has no option 'max-machtes'", "did you mean max-matches"
     ),
     "a bad value in a settings file": Mistake(
         f"match {TWO} --config value.toml", "'many' is not a valid", "'max-matches' in value.toml", 2

@@ -135,6 +135,9 @@ def test_a_flag_arrives_in_the_options(
         ("--cam-size 0.2", "view.camera_size", 0.2),
         ("--transparent-cams", "view.transparent_cameras", True),
         ("--viewer", "viewer", True),
+        ("-o scene", "cache_folder", Path("scene/cache")),
+        ("-o scene --cache kept", "cache_folder", Path("kept")),
+        ("-o scene --no-cache", "cache_folder", None),
     ],
 )
 def test_a_flag_arrives_in_the_request(
@@ -144,3 +147,8 @@ def test_a_flag_arrives_in_the_request(
     for name in place.split("."):
         found = getattr(found, name)
     assert found == value
+
+
+def test_a_cache_and_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(sfm, ["photos", "--cache", "kept", "--no-cache"]) == 2
+    assert "give one of them" in capsys.readouterr().err

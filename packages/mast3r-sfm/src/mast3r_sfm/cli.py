@@ -13,6 +13,7 @@ from mast3r_model.cli import (
     ModelOptions,
     argument,
     command,
+    complete_names,
     model_options,
     option,
     output_option,
@@ -20,6 +21,7 @@ from mast3r_model.cli import (
 )
 
 from .appearance import ViewFilters
+from .graph_names import complete_graph, complete_retriever
 from .view_options import view_options
 
 EXAMPLES = [
@@ -55,8 +57,10 @@ _INPUT: list[Callable[..., Any]] = [
 ]  # fmt: skip
 _PAIRS: list[Callable[..., Any]] = [
     option("--graph", "--scene-graph", default="auto", metavar="NAME", section="Pairs",
+           shell_complete=complete_graph,
            help="complete, swin-N[-noncyclic], logwin-N[-noncyclic], oneref-I, retrieval-NA-K, or auto."),
     option("--retrieval", "--retrieval-model", default="encoder", metavar="NAME|PATH", section="Pairs",
+           shell_complete=complete_retriever,
            help="Who says which photos look alike, for a retrieval graph: encoder (the model itself), or a "
            "retrieval checkpoint."),
     option("--pairs", "pairs_file", type=FILE, metavar="FILE", section="Pairs",
@@ -97,10 +101,14 @@ _QUALITY: list[Callable[..., Any]] = [
 ]  # fmt: skip
 _OUTPUT: list[Callable[..., Any]] = [
     option("--engine", default="local", metavar="NAME", section="Model and device",
+           shell_complete=complete_names("engines"),
            help="Who computes the predictions: local, multi-gpu, ray."),
     option("--cache", type=FILE, metavar="DIR", section="Output", show_default="DIR/cache of --output",
            help="Where predictions are kept: the next run computes only what is missing."),
+    option("--no-cache", is_flag=True, negatable=False, section="Output",
+           help="Keep no predictions beyond this run."),
     option("--export", default="colmap,nerfstudio,glb,ply,depth", metavar="LIST", section="Output",
+           shell_complete=complete_names("exporters", listed=True),
            help="Formats, separated by commas."),
     option("--viewer", is_flag=True, section="Output",
            help="Watch in the browser: cameras and sparse points as soon as they are there, then the scene, "

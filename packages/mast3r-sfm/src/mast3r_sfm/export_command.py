@@ -85,6 +85,7 @@ def run_export(context: CommandContext, request: ExportRequest) -> None:
         min_confidence=threshold,
     )
     context.note(f"written: {request.folder}")
+    context.note(f"next: mast3r view {request.scene}")
 
 
 _LISTED = 12

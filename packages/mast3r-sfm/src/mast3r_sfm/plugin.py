@@ -20,7 +20,7 @@ def mast3r_commands() -> Mapping[str, CommandSpec]:
         "export": CommandSpec(
             "mast3r_sfm.export_cli:export", "Write a saved scene in other formats.", "Reconstruct"
         ),
-        "view": CommandSpec("mast3r_sfm.viewer.cli:view", "Look at a scene in the browser.", "Reconstruct"),
+        "view": CommandSpec("mast3r_sfm.viewer.cli:view", "Look at a scene in the browser.", "Show"),
         "evaluate scenes": CommandSpec(
             "mast3r_sfm.evaluation.cli:evaluate_scenes",
             "Measure a reconstruction's cameras against known ones.",

@@ -14,7 +14,7 @@ from .extending import extend_scene, network_size
 from .forecasts import rehearse
 from .known_cameras import KnownCameras, with_noted_focals
 from .options import ReconstructionOptions
-from .pairs import pair_indices, read_pairs
+from .pairs import check_graph, pair_indices, read_pairs
 from .photos import ImageSet, open_images
 from .predictions import PredictionCache
 from .reconstruct import check_count, choose_pairs, reconstruct
@@ -41,11 +41,13 @@ def run_sfm(context: CommandContext, request: SfmRequest, model_options: ModelOp
     _check_folder(folder, overwrite=request.overwrite)
     for name in request.formats:
         registry("exporters")[name]  # unknown names are refused before the long part
+    registry("engines")[request.engine]
+    check_graph(request.graph)
     options, known = request.options(model_options), request.known()
     old = None if request.add_to is None else Scene.load(request.add_to)
     model = model_options.load(context)
     with context.timed("read"):
-        images = _open(request, model.patch_size, old)
+        images = _open(context, request, model.patch_size, old)
     if request.exif:
         known = with_noted_focals(images, known)
     if request.dry_run:
@@ -100,12 +102,13 @@ def _viewer(context: CommandContext, request: SfmRequest) -> Iterator[LiveView |
 
 
 @contextmanager
-def _resumable(context: CommandContext, cache: Path) -> Iterator[None]:
+def _resumable(context: CommandContext, cache: Path | None) -> Iterator[None]:
     """Say at an interruption what is kept."""
     try:
         yield
     except KeyboardInterrupt:
-        context.note(f"kept: predictions in {cache}; the same command goes on from there")
+        if cache is not None:
+            context.note(f"kept: predictions in {cache}; the same command goes on from there")
         raise
 
 
@@ -118,7 +121,8 @@ def _rehearse(
 ) -> None:
     """Say what a run would take."""
     check_count(images)
-    cache = request.cache_folder if request.cache_folder.is_dir() else None
+    cache = request.cache_folder
+    cache = cache if cache is not None and cache.is_dir() else None
     pairs = _listed_pairs(request, images)
     if pairs is None:
         pairs = choose_pairs(images, model, PredictionCache(cache), options, context.progress)
@@ -131,7 +135,7 @@ def _rehearse(
     context.result(photos=images.names, pairs=pairs, forecast=ahead, seconds=ahead.seconds)
 
 
-def _open(request: SfmRequest, patch_size: int, old: Scene | None) -> ImageSet:
+def _open(context: CommandContext, request: SfmRequest, patch_size: int, old: Scene | None) -> ImageSet:
     """The photos, at the size of the scene that they are for."""
     images = open_images(
         request.photos,
@@ -141,9 +145,11 @@ def _open(request: SfmRequest, patch_size: int, old: Scene | None) -> ImageSet:
         recursive=request.recursive,
         frames=FrameChoice(fps=request.fps, max_count=request.max_frames),
         frames_folder=request.folder / "frames",
+        progress=context.progress,
     )
     if request.strict and images.dropped:
-        raise InputError(f"{images.dropped[0].name} cannot be used: {images.dropped[0].reason}")
+        first = images.dropped[0]
+        raise InputError(f"{first.name} cannot be used: {first.reason}", "take it away, or no --strict")
     return images
 
 

@@ -56,6 +56,7 @@ class SfmRequest:
     view: ViewFilters
     engine: str
     cache: Path | None
+    no_cache: bool
     export: str
     viewer: bool
     dry_run: bool
@@ -77,6 +78,8 @@ class SfmRequest:
                     raise click.UsageError(f"--{name} belongs to {owner}")
         if self.solver == "adam" and self.mapper != "sparse":
             raise click.UsageError("--solver belongs to --mapper sparse")
+        if self.no_cache and self.cache is not None:
+            raise click.UsageError("--cache and --no-cache: give one of them")
         if self.viewer and self.dry_run:
             raise click.UsageError("--viewer shows a reconstruction, and --dry-run makes none")
         if self.add_to is not None and self.dry_run:
@@ -88,9 +91,9 @@ class SfmRequest:
         return self.output or self.add_to or Path(f"mast3r_{Path(self.photos[0]).resolve().stem}")
 
     @property
-    def cache_folder(self) -> Path:
-        """Where predictions are kept."""
-        return self.cache or (self.add_to or self.folder) / "cache"
+    def cache_folder(self) -> Path | None:
+        """Where predictions are kept; None: nowhere beyond the run."""
+        return None if self.no_cache else self.cache or (self.add_to or self.folder) / "cache"
 
     @property
     def formats(self) -> list[str]:

@@ -26,7 +26,10 @@ _FAMILY = re.compile(r"mast3r|dust3r|croco", re.IGNORECASE)
 
 @command("info", examples=["mast3r cache info", "mast3r cache info --jsonl"], items="downloads")
 def info(context: CommandContext) -> None:
-    """Downloaded checkpoints and their sizes; the hub's cache also holds what other programs downloaded."""
+    """Downloaded checkpoints and their sizes; the hub's cache also holds what other programs downloaded.
+
+    Predictions of photos are not here: `mast3r sfm` keeps them beside each scene, in its folder cache.
+    """
     repositories = downloaded()
     total = sum(repository.size_on_disk for repository in repositories)
     context.result(folder=cache_folder(), bytes=total, downloads=[])

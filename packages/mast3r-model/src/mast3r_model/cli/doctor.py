@@ -27,6 +27,11 @@ MODULES = {
     "cv2": "homographies, RANSAC",
     "matplotlib": "pictures of matches",
     "tensorboard": "training curves",
+    "pycolmap": "COLMAP's and GLOMAP's mappers, bundle adjustment",
+    "poselib": "poses of photos in a map",
+    "gradio": "the web page (mast3r demo)",
+    "viser": "mast3r view (pip install mast3r-sfm[viewer])",
+    "ray": "several machines (pip install mast3r-sfm[ray])",
 }
 PROGRAMS = {"nvcc": "builds the CUDA back end of curope"}
 

@@ -123,7 +123,8 @@ def _kapture_input(request: ColmapRequest, folder: Path, patch_size: int) -> Col
 
 def _check_dropped(request: ColmapRequest, images: ImageSet) -> None:
     if request.strict and images.dropped:
-        raise InputError(f"{images.dropped[0].name} cannot be used: {images.dropped[0].reason}")
+        first = images.dropped[0]
+        raise InputError(f"{first.name} cannot be used: {first.reason}", "take it away, or no --strict")
 
 
 def _kapture_poses(photos: Sequence[KapturePhoto], images: ImageSet) -> PosedCameras | None:
