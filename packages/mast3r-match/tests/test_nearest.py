@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from mast3r_match import DescriptorIndex, bruteforce_reciprocal_nns, cdistMatcher, nearest_neighbors
 from mast3r_match.nearest import blocks
+from mast3r_match.nearest.backends import choose_backend
 from mast3r_model import InputError
 
 MAPS = ["rand_a", "rand_raw", "struct_a", "struct_b", "struct_hard"]
@@ -204,6 +205,19 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 
 
 @needs_cuda
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine on which the kernel cannot run")
+def test_a_kernel_that_cannot_run_is_not_chosen(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on a GPU machine without a C compiler: it is found out once, and said."""
+    pytest.importorskip("triton")
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    device = torch.device("cuda", 7)
+    assert choose_backend("auto", device) is choose_backend("dense", device)
+    assert choose_backend("auto", device) is choose_backend("dense", device)
+    assert [record.message[:28] for record in caplog.records] == ["matching goes on without the"]
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("metric", ["dot", "l2"])

@@ -13,7 +13,7 @@ from torch import Tensor
 from mast3r_model import InputError
 
 from .dense import DenseTables, dense_search
-from .fused import fused_available, fused_search
+from .fused import fused_search, why_not_fused
 from .kdtree import KDTreeIndex
 from .metric import Metric, Precision, fold_metric, metric_score
 from .refine import BestRows
@@ -61,11 +61,8 @@ def _dense(queries: Tensor, database: Tensor, options: SearchOptions, *, both: b
 
 
 def _fused(queries: Tensor, database: Tensor, options: SearchOptions, *, both: bool) -> DenseTables:
-    if not fused_available(queries.device):
-        raise InputError(
-            f"the fused search needs a CUDA device and triton, got device {queries.device}",
-            hint="use backend='dense' or 'auto'",
-        )
+    if (reason := why_not_fused(queries.device)) is not None:
+        raise InputError(f"the fused search cannot be used: {reason}", hint="use backend='dense' or 'auto'")
     if queries.shape[1] > FUSED_DIMENSIONS:
         return _dense(queries, database, options, both=both)
     half = options.precision == "bf16" and options.metric == "dot"
@@ -111,13 +108,13 @@ BACKENDS: dict[str, Backend] = {
 
 
 def choose_backend(name: BackendName, device: torch.device) -> Backend:
-    """The backend of that name; ``auto`` is ``fused`` on CUDA where Triton is there, else ``dense``.
+    """The backend of that name; ``auto`` is ``fused`` on CUDA where its kernel runs, else ``dense``.
 
     Raises:
         InputError: an unknown name.
     """
     if name == "auto":
-        name = "fused" if device.type == "cuda" and fused_available(device) else "dense"
+        name = "fused" if device.type == "cuda" and why_not_fused(device) is None else "dense"
     if name not in BACKENDS:
         raise InputError(f"unknown backend {name!r}", hint=f"use one of auto, {', '.join(BACKENDS)}")
     return BACKENDS[name]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import math
 import os
+from functools import cache
 
 import torch
 from jaxtyping import Float, Int
@@ -13,16 +15,35 @@ from torch import Tensor
 from .dense import DenseTables
 from .refine import best_rows
 
+log = logging.getLogger("mast3r.match")
+
 BLOCK = 128
 PROGRAMS = 4096
 """Programs wanted in the grid: enough to fill every multiprocessor several times over."""
 
 
-def fused_available(device: torch.device) -> bool:
-    """Whether the kernel can run there: a CUDA device, or Triton's interpreter (for tests)."""
+def why_not_fused(device: torch.device) -> str | None:
+    """What keeps the kernel from running there; None if nothing does.
+
+    It runs on CUDA devices, and in Triton's interpreter (for tests).
+    """
     if importlib.util.find_spec("triton") is None:
-        return False
-    return device.type == "cuda" or os.environ.get("TRITON_INTERPRET") == "1"
+        return "triton is not installed"
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        return None
+    return _failure(device) if device.type == "cuda" else f"it runs on CUDA devices, not on {device}"
+
+
+@cache
+def _failure(device: torch.device) -> str | None:
+    """Run the kernel once: Triton compiles at first use, and may miss a C compiler or not know the chip."""
+    try:
+        fused_search(torch.eye(2, 16, device=device), torch.eye(2, 16, device=device), both_directions=True)
+    except Exception as error:  # whatever it is, the dense search works
+        failure = f"its kernel failed on this machine ({type(error).__name__}: {error})".splitlines()[0]
+        log.warning("matching goes on without the fused search: %s", failure)
+        return failure
+    return None
 
 
 def fused_search(
