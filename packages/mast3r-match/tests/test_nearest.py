@@ -204,7 +204,6 @@ def test_fused_kernel_equals_its_twin_in_tritons_interpreter() -> None:
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 
 
-@needs_cuda
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine on which the kernel cannot run")
 def test_a_kernel_that_cannot_run_is_not_chosen(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -218,6 +217,7 @@ def test_a_kernel_that_cannot_run_is_not_chosen(
     assert [record.message[:28] for record in caplog.records] == ["matching goes on without the"]
 
 
+@needs_cuda
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("metric", ["dot", "l2"])
