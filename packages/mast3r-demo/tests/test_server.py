@@ -93,7 +93,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def house(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Three small photos of one place."""
     folder = tmp_path_factory.mktemp("house")
-    found = next(example for example in find_examples() if example.name == "house")
+    found = next(example for example in find_examples() if example.name == "room")
     paths = []
     for number, source in enumerate(found.photos[:3]):
         path = folder / f"view {number}.jpg"

@@ -73,7 +73,7 @@ def report_of(visit: Visit) -> dict[str, Any]:
             for image in scene.images
         ],
     }
-    ready: dict[str, Any] = json_ready(report)  # type: ignore[assignment]
+    ready: dict[str, Any] = json_ready(report)
     return ready
 
 

@@ -70,7 +70,6 @@ def _title(services: Services) -> str:
     from html import escape
 
     model = escape(services.network.name)
-    return (
-        f"<h1>{TITLE}</h1><p>Photos of one place to cameras, depth and points. Network: {model}. Photos stay "
-        "on this server, and are deleted with the session.</p>"
-    )
+    kept = "stay on this server" + ("" if services.options.keep else ", and are deleted with the session")
+    about = f"Photos of one place to cameras, depth and points. Network: {model}. Photos {kept}."
+    return f"<h1>{TITLE}</h1><p>{about}</p>"

@@ -40,6 +40,8 @@ def _load(context: CommandContext, options: ServerOptions, lock: threading.Lock)
 
 def say_start(context: CommandContext, options: ServerOptions, address: str, store: SessionStore) -> None:
     """The start message: a line each of what a person wants to know."""
+    if context.json:
+        context.note(f"page: {address}")
     for name, value in start_lines(options, address, store.root).items():
         context.say(f"{name:<8} {value}")
     if warning := exposure_warning(options):

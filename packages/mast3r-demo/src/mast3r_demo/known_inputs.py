@@ -18,6 +18,8 @@ from .visits import Visit
 if TYPE_CHECKING:
     from mast3r_sfm import KnownCameras, PosedCameras
 
+ORIENTATION, TURNED = 0x0112, 5
+"""EXIF's tag; from this value on, sides are swapped."""
 INTRINSICS_TYPES = [".txt", ".json", ".zip"]
 
 
@@ -36,14 +38,11 @@ def known_cameras(
     Raises:
         InputError: the file cannot be read, names none of the photos, or both are given.
     """
-    import numpy as np
-
-    from mast3r_model import read_rgb
     from mast3r_sfm import KnownCameras
     from mast3r_sfm.known_cameras import read_known_cameras
 
     if file is not None and focal:
-        raise InputError("a focal length and a file of intrinsics are given", "give one of them")
+        raise InputError("a focal length and a file of intrinsics are both given", "give one of them")
     if file is not None:
         path = visit.take([file], [Path(file).suffix.lower()])[0]
         if path.suffix == ".zip":
@@ -55,19 +54,7 @@ def known_cameras(
         if known is None or known.intrinsics is None:
             return known
         return replace(known, intrinsics=_renamed(known.intrinsics, photos))
-    if not focal:
-        return None
-    if not photos.paths:
-        raise InputError("a focal length needs photos", "give photos, or a file of intrinsics")
-    shapes = {read_rgb(path).shape[:2] for path in photos.paths}
-    if len(shapes) > 1:
-        raise InputError(
-            "one focal length was given, but the photos have different sizes",
-            "give photos of one size, or a file of intrinsics by name",
-        )
-    ((height, width),) = shapes
-    matrix = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]], np.float64)
-    return KnownCameras(shared_intrinsics=matrix)
+    return None if not focal else KnownCameras(intrinsics=_of_one_focal(focal, photos))
 
 
 def masks_folder(
@@ -95,6 +82,38 @@ def masks_folder(
     for photo, mask in _assigned(masks, photos):
         shutil.copyfile(mask, folder / f"{photo.name}.png")
     return (folder,)
+
+
+def _of_one_focal(focal: float, photos: Taken) -> PosedCameras:
+    """Cameras of one focal length that look through the middles of the photos; their poses are not known.
+
+    Raises:
+        InputError: there are no photos.
+    """
+    import numpy as np
+
+    from mast3r_sfm import PosedCameras
+
+    if not photos.paths:
+        raise InputError("a focal length needs photos", "give photos, or a file of intrinsics")
+    shapes = tuple(_upright_shape(path) for path in photos.paths)
+    matrices = [
+        [[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]] for height, width in shapes
+    ]
+    unknown = np.full((len(shapes), 4, 4), np.nan)
+    return PosedCameras(
+        tuple(path.name for path in photos.paths), shapes, np.array(matrices, np.float64), unknown
+    )
+
+
+def _upright_shape(path: Path) -> tuple[int, int]:
+    """(height, width) as the photo is to be seen, from its header."""
+    from PIL import Image
+
+    with Image.open(path) as opened:
+        width, height = opened.size
+        turned = opened.getexif().get(ORIENTATION, 1) >= TURNED
+    return (width, height) if turned else (height, width)
 
 
 def _assigned(masks: Taken, photos: Taken) -> list[tuple[Path, Path]]:

@@ -225,8 +225,8 @@ def done_text(result: Reconstruction, names: Mapping[str, str]) -> str:
     dropped = len(scene.dropped)
     text = f"{len(scene.images)} photos placed, {len(result.pairs)} pairs, {len(scene.points):,} points"
     if dropped:
-        names = ", ".join(names.get(drop.name, drop.name) for drop in scene.dropped[:3])
-        text += f"; {dropped} left out ({names}{', ...' if dropped > 3 else ''})"
+        some = ", ".join(names.get(drop.name, drop.name) for drop in scene.dropped[:3])
+        text += f"; {dropped} left out ({some}{', ...' if dropped > 3 else ''})"
     return text
 
 
@@ -257,7 +257,7 @@ def _about(services: Services, settings: ReconstructionSettings, pairs: int) -> 
         return ""
     from .status import duration
 
-    return f", about {duration(seconds)} on {services.options.model.device}"
+    return f", about {duration(seconds)} on {services.options.model.precision().device}"
 
 
 def _markdown_text(text: str) -> str:

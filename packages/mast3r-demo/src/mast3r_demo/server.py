@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from mast3r_model import AsymmetricCroCo3DStereo
 
+    from .services import Network
+
 LOGGER = logging.getLogger("mast3r.demo")
 TRIED_PORTS = 100
 SYSTEM_FOLDERS = ("/etc", "/root", "/home", "/usr", "/proc", "/sys", "/dev", "/boot", "/run/secrets")
@@ -37,6 +39,12 @@ def build_app(
     from .app import build_app as build
 
     return build(options, model_loader, store)
+
+
+def network_of(page: gr.Blocks) -> Network:
+    """The network of a page that `build_app` made."""
+    network: Network = page.services.network  # type: ignore[attr-defined]
+    return network
 
 
 @contextmanager
@@ -168,7 +176,7 @@ def serve(
     with stop_signals() as stop, open_store(options) as store, gradio_environment(store.gradio_folder):
         page = build_app(options, model_loader, store)
         if options.preload:
-            page.services.network.get()
+            network_of(page).get()
         try:
             address = launch(page, options, store)
             if on_start is not None:

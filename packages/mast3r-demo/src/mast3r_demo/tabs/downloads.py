@@ -78,11 +78,11 @@ def build_file(
     """
     from mast3r_demo.downloads import DOWNLOADS, build_download
 
-    if visit is None or services.visits.enter(visit).session.result is None:
+    result = None if visit is None else services.visits.enter(visit).session.result
+    if visit is None or result is None:
         raise InputError("there is no reconstruction to save", "press Run first")
     if name not in DOWNLOADS:
         raise InputError(f"there is no download {name!r}", f"expected one of {', '.join(DOWNLOADS)}")
-    result = visit.session.result
     built = build_download(name, result, view, visit.session, with_photos=with_photos)
     return visit.publish(built, "download")
 

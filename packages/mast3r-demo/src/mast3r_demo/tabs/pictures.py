@@ -74,7 +74,8 @@ def build_photo_pictures(kind: str) -> PhotoPictures:
             following = gr.Button("Next", size="sm", min_width=70, elem_id=f"mast3r-{kind}-next")
         picture = _image(kind.capitalize(), f"mast3r-{kind}-picture")
         hint = gr.Markdown("", elem_id=f"mast3r-{kind}-hint", elem_classes="mast3r-hint")
-    return PhotoPictures(kind, tab, photo, previous, following, picture, hint, gr.State(()))
+        places = gr.State(())  # inside of the tab: beside tabs it would put their headings out of order
+    return PhotoPictures(kind, tab, photo, previous, following, picture, hint, places)
 
 
 def build_match_pictures() -> MatchPictures:

@@ -15,7 +15,7 @@ from mast3r_demo.jobs import Cancelled, said_of
 from mast3r_demo.request import settings_from
 from mast3r_demo.running import RunFailed, RunRequest, run, summary
 from mast3r_demo.services import Services
-from mast3r_demo.status import IDLE_TEXT, status_html
+from mast3r_demo.status import IDLE_TEXT, Mood, status_html
 from mast3r_demo.uploads import take_photos, thumbnails
 from mast3r_demo.visits import Visit
 from mast3r_model import Mast3rError
@@ -82,7 +82,9 @@ def request_of(given: Sequence[Any]) -> RunRequest:
     """The values of `ReconstructTab.run_inputs` as a request."""
     settings = given[6 : 6 + len(SETTING_NAMES)]
     view, _ = split_view_values(tuple(given[6 + len(SETTING_NAMES) :]))
-    return RunRequest(*given[:6], dict(zip(SETTING_NAMES, settings, strict=True)), view)
+    photos, video, fps, focal, intrinsics, masks = given[:6]
+    chosen = dict(zip(SETTING_NAMES, settings, strict=True))
+    return RunRequest(photos, video, fps, focal, intrinsics, masks, chosen, view)
 
 
 def build_reconstruct(services: Services, examples: Sequence[ExampleSet]) -> ReconstructTab:
@@ -234,7 +236,7 @@ def _wire_run(services: Services, tab: ReconstructTab, state: gr.State) -> Any:
                 shown = {} if news.view is None else {tab.viewer.model: _model_update(news)}
                 yield {tab.status: news.status, tab.log: news.log, **shown}
         except RunFailed as error:
-            mood = "idle" if error.cancelled else "error"
+            mood: Mood = "idle" if error.cancelled else "error"
             yield {tab.status: status_html(error.text, mood=mood), tab.log: f"{said}\n{error.text}"}
             failed = None if error.cancelled else page_error(error.text)
         except Exception as error:

@@ -98,10 +98,10 @@ def wire_viewer(services: Services, viewer: Viewer, state: gr.State) -> None:
     @guarded
     def update(visit: Visit | None, *given: Any) -> tuple[Any, Any]:
         values, only_photo = split_view_values(given)
-        if visit is None or visit.session.result is None:
+        result = None if visit is None else services.visits.enter(visit).session.result
+        if visit is None or result is None:
             return gr.skip(), ""
-        visit = services.visits.enter(visit)
-        view = write_view(visit, visit.session.result, view_from(values, only_photo), services.limits)
+        view = write_view(visit, result, view_from(values, only_photo), services.limits)
         return str(view), threshold_text(services, visit, values)
 
     causes = []
