@@ -96,18 +96,6 @@ def test_help_imports_nothing_heavy() -> None:
     assert not imported & {"torch", "numpy", "PIL", "rich", "safetensors", "huggingface_hub", "einops"}
 
 
-def test_help_is_fast() -> None:
-    """Processor time, because the machine that tests may be busy with something else."""
-    times = []
-    for _ in range(3):
-        before = sum(os.times()[2:4])
-        subprocess.run(
-            [sys.executable, "-m", "mast3r_model", "--help"], stdout=subprocess.DEVNULL, check=True
-        )
-        times.append(sum(os.times()[2:4]) - before)
-    assert min(times) < 0.5
-
-
 def test_no_listed_module_of_a_command_is_imported_by_help(capsys: Capture) -> None:
     assert called("--help") == 0
     assert "broken" in capsys.readouterr().out
