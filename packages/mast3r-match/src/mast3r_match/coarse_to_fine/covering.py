@@ -72,4 +72,5 @@ def _held(
     lowest = np.where(windows[:, :2] > 0, windows[:, :2] + MARGIN, -np.inf)
     beyond = np.array([width, height])
     highest = np.where(windows[:, 2:] < beyond, windows[:, 2:] - MARGIN, np.inf)
-    return ((points[None] >= lowest[:, None]) & (points[None] < highest[:, None])).all(-1)
+    inside = (points[None] >= lowest[:, None]) & (points[None] < highest[:, None])
+    return np.logical_and(inside[..., 0], inside[..., 1])

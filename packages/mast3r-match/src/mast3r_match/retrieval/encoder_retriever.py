@@ -51,10 +51,23 @@ class EncoderRetriever:
         self.features = features
         self.image_size = image_size
         self._last: tuple[Sequence[Tensor], Whitening | None, Tensor | None] = ((), None, None)
+        self._fitted: Whitening | None = None
 
     def describe(self, images: Sequence[RetrievalImage]) -> list[Float[Tensor, "tokens channels"]]:
         """All tokens of each image, on the CPU: which of them stand out is known once the set is."""
         return [tokens.cpu() for tokens in encoder_tokens(self.model, images, size=self.image_size)]
+
+    @torch.no_grad()
+    def fit(self, images: Sequence[Float[Tensor, "tokens channels"]]) -> None:
+        """Take the whitening of these images for every database from now on.
+
+        For a large set of which each query is compared to a part.
+
+        Args:
+            images: a fair sample of the set, as `describe` returns them.
+        """
+        self._fitted = fit_to_images(images)
+        self._last = ((), None, None)
 
     @torch.no_grad()
     def similarity(
@@ -64,7 +77,7 @@ class EncoderRetriever:
     ) -> Float[np.ndarray, "queries database"]:
         """From 0 to 1, float32; symmetric, and 1 for an image and itself, where both sides are one set.
 
-        The whitening is that of the database.
+        The whitening is that of the database, or what `fit` found.
         """
         whitening, stacked = self._prepared(database)
         if queries is database:
@@ -77,7 +90,7 @@ class EncoderRetriever:
         """Whitening and whitened tokens of a database; the last one is kept, for one query after another."""
         images, whitening, stacked = self._last
         if whitening is None or stacked is None or not _same(images, database):
-            whitening = fit_to_images(database)
+            whitening = fit_to_images(database) if self._fitted is None else self._fitted
             stacked = self._outstanding(database, whitening)
             self._last = (tuple(database), whitening, stacked)
         return whitening, stacked
