@@ -12,6 +12,9 @@ from scipy.spatial.transform import Rotation
 
 from mast3r_model import InputError, load_model
 from mast3r_visloc import Localizer, Pose
+from mast3r_visloc.cameras import QueryCamera
+from mast3r_visloc.localizing.pointmaps import QueryGeometry
+from mast3r_visloc.localizing.search import search
 from mast3r_visloc.localizing.similarity import Similarity, agreeing, find_similarity, fit_similarity
 
 from .patch_network import PatchNetwork
@@ -196,6 +199,29 @@ def test_an_unknown_focal_length_is_the_networks(aligned: Aligned) -> None:
     assert pose_gap(pose.cam2world, QUERY.pose)[0] < 0.005
 
 
+@pytest.mark.parametrize(("factor", "believed"), [(1.0, True), (20.0, False)])
+def test_the_search_for_an_unknown_focal_length_starts_at_the_networks(
+    aligned: Aligned, monkeypatch: pytest.MonkeyPatch, factor: float, believed: bool
+) -> None:
+    """Spec 50 D4.4: what the query's points imply, else 1.2 of the longest side."""
+    starts: list[float] = []
+
+    def spy(names: Any, match: Any, camera: QueryCamera, options: Any) -> Any:
+        starts.append(camera.camera.focal_lengths[0])
+        return search(names, match, camera, options)
+
+    monkeypatch.setattr("mast3r_visloc.localizing.localizer.search", spy)
+    implied = QueryGeometry.focal
+    monkeypatch.setattr(QueryGeometry, "focal", lambda self, shape: factor * implied(self, shape))
+    network = PatchNetwork()
+    pose = aligned(camera=None, network=network, min_confidence=1.001, align=False)
+    true = QUERY.camera.focal_lengths[0]
+    assert starts[0] == pytest.approx(true if believed else 1.2 * max(QUERY.shape), rel=0.01)
+    assert network.pairs == len(MAP) + 1
+    assert pose.camera.focal_lengths[0] == pytest.approx(true, rel=0.05)
+    assert "focal length" in pose.timings
+
+
 def test_it_is_not_asked_where_matches_suffice(aligned: Aligned) -> None:
     network = PatchNetwork()
     pose = aligned(network=network, min_confidence=1.001)
@@ -208,7 +234,8 @@ def test_points_that_mean_nothing_stay_a_failure(aligned: Aligned, kind: str) ->
     pose = aligned(network=PatchNetwork(outliers=1.0), kind=kind)
     assert not pose.success
     assert pose.method is None
-    assert pose.reason == ("few_matches" if kind == "sparse" else "no_candidates")
+    assert pose.reason == ("few_matches" if kind == "sparse" else "few_inliers")
+    assert pose.candidates == tuple(each.name for each in MAP)
 
 
 def test_one_place_tells_no_scale(aligned: Aligned) -> None:

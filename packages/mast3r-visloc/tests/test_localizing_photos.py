@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageOps
 
+from mast3r_model import ImageError
 from mast3r_visloc.cameras import Camera, turned
-from mast3r_visloc.localizing.photos import photo_orientation, read_photo
+from mast3r_visloc.localizing.photos import check_detail, photo_orientation, read_photo
 from mast3r_visloc.maps import MapImage, SparsePoints, in_file_pixels, photo_file, turn_points
 
 HEIGHT, WIDTH = 32, 48
@@ -108,3 +109,21 @@ def test_orientations_that_mean_nothing_are_upright(tmp_path: Path) -> None:
     assert photo_orientation(path) == 6
     assert photo_orientation(tmp_path / "nine.png") == 1
     assert photo_orientation(tmp_path / "none.bmp") == 1
+
+
+@pytest.mark.parametrize(
+    ("width", "told"),
+    [(512, None), (128, None), (127, "only 127x95 pixels"), (64, "only 64x48 pixels"), (63, ...)],
+)
+def test_photos_that_show_too_little(tmp_path: Path, width: int, told: object) -> None:
+    """Of a patch of 16 network pixels two and four pixels of the file are the limits, at 512 pixels."""
+    path = tmp_path / "small.png"
+    Image.new("RGB", (width, round(0.75 * width))).save(path)
+    photo = read_photo(path, size=512, patch_size=16)
+    if told is ...:
+        with pytest.raises(ImageError, match=r"small.png is too small .* 63x47 pixels, expected 64"):
+            check_detail(photo, "small.png", patch_size=16)
+        check_detail(read_photo(path, size=320, patch_size=16), "small.png", patch_size=16)
+        return
+    found = check_detail(photo, "small.png", patch_size=16)
+    assert found is None if told is None else str(told) in str(found)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import Tensor
 
+from mast3r_match.retrieval import Whitening
+from mast3r_match.retrieval.encoder_retriever import fit_to_images
 from mast3r_model import InputError
 from mast3r_visloc import Candidate, Query
 from mast3r_visloc.localizing import MapIndex, retrieval
@@ -107,6 +110,22 @@ def test_of_large_maps_a_shortlist_is_compared(index: MapIndex, monkeypatch: pyt
     assert len(found) == 2
     monkeypatch.setattr(retrieval, "SHORTLIST", 4)
     assert len(names(index, "encoder", shows="4.png", topk=3)) == 3
+
+
+def test_of_large_maps_the_whitening_is_fitted_once(index: MapIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted: list[int] = []
+
+    def fit(images: Sequence[Tensor]) -> Whitening:
+        fitted.append(len(images))
+        return fit_to_images(images)
+
+    monkeypatch.setattr("mast3r_match.retrieval.encoder_retriever.fit_to_images", fit)
+    monkeypatch.setattr(retrieval, "SHORTLIST", 4)
+    finder = candidate_finder("encoder", index, topk=2)
+    for image in index.map.images:
+        encoded = index.model.encode([read_photo(image.path, size=SIZE, patch_size=16).tensor])[0]
+        assert finder(Query("q", image.path), encoded)[0].name == image.name
+    assert fitted == [4]
 
 
 @pytest.mark.parametrize("shortlist", [2, 200])

@@ -214,3 +214,41 @@ def test_sizes_tell_whether_a_map_is_of_upright_photos() -> None:
         in_file_pixels(image, PhotoFile("a.jpg", SHOT.shape[::-1], 0), upright=False)
     with pytest.raises(InputError, match="mirrored"):
         in_file_pixels(image, PhotoFile("a.jpg", SHOT.shape, None), upright=True)
+
+
+def test_the_surest_point_of_each_cell_is_added() -> None:
+    """Spec 50 D3.4: beside the middles of the cells, where the map says how sure it is."""
+    plain = dense()
+    confidence = np.random.default_rng(0).uniform(1, 3, SHOT.shape)
+    grid = plain.grid.copy()
+    unknown = np.unravel_index(confidence.argmax(), SHOT.shape)
+    grid[unknown] = np.nan
+    points = DensePoints(grid, plain.transform, confidence)
+    middles = network_points(DensePoints(grid, plain.transform), NETWORK, cam2world=SHOT.pose)
+    found = network_points(points, NETWORK, cam2world=SHOT.pose)
+    np.testing.assert_array_equal(found.xy[: len(middles)], middles.xy)
+    added = found.xy[len(middles) :]
+    assert len(np.unique(found.point_ids)) == len(found)
+    in_photo = NETWORK.points_to_original(added)
+    pixels = np.rint(in_photo).astype(int)
+    np.testing.assert_allclose(in_photo, pixels, atol=1e-9)  # the map's own points, not between them
+    np.testing.assert_allclose(found.xyz[len(middles) :], plain.grid[pixels[:, 1], pixels[:, 0]])
+    y, x = np.indices(SHOT.shape)
+    own = plain.transform.points_to_original(np.stack([x.ravel(), y.ravel()], 1).astype(float))
+    everywhere = NETWORK.points_to_network(own)  # its rounding decides on which side of a cell's border
+    cells = np.floor((everywhere + 0.5) / 4)
+    height, width = NETWORK.network_shape
+    inside = ((everywhere >= -0.5) & (everywhere < np.array([width, height]) - 0.5)).all(1)
+    known = inside & np.isfinite(grid).all(-1).ravel()
+    for place, pixel in zip(added, pixels, strict=True):
+        others = known & (cells == np.floor((place + 0.5) / 4)).all(1)
+        assert confidence[pixel[1], pixel[0]] == confidence.ravel()[others].max()
+    assert len(added) == len(np.unique(cells[known], axis=0)) == 6 * 7
+
+
+def test_confidence_is_turned_with_its_points() -> None:
+    confidence = np.arange(48 * 64.0).reshape(48, 64)
+    points = DensePoints(dense().grid, dense().transform, confidence)
+    found = turn_points(points, 1, SHOT.shape)
+    assert isinstance(found, DensePoints)
+    np.testing.assert_array_equal(found.confidence, np.rot90(confidence))

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from mast3r_model import InputError
-from mast3r_visloc.cameras import Camera, FocalMode
+from mast3r_visloc.cameras import Camera, FocalMode, with_focal
 from mast3r_visloc.pnp import estimate_pose
-from mast3r_visloc.pnp.focal import with_focal
 from mast3r_visloc.pnp.poselib_solver import solve_poselib
 
 from .pnp_cases import pose_difference, synthetic_case

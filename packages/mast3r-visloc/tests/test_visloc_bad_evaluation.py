@@ -47,7 +47,7 @@ def test_expressions(visloc: Visloc, text: str, parts: list[str], hint: str | No
         (["--shard", "0/0"], ["shard 0 of 0 does not exist"], 1),
         (["--truth", "truth.txt"], ["--truth is for files of poses"], 1),
         (["--topk", 3], ["--topk is of --retrieval"], 1),
-        (["--retrieval", "near"], ["--retrieval near: neither a file nor one of auto, all, encoder"], 1),
+        (["--retrieval", "near"], ["3 of 3 have no GPS position in EXIF"], 1),
         (["--retrieval", "encodr"], ["--retrieval encodr"], 1),
         (["--label", "a/b"], ["must be no path"], 1),
         (["--solver", "posel"], ["'posel'"], 1),

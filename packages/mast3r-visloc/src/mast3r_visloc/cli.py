@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
@@ -20,108 +18,31 @@ from mast3r_model.cli import (
     with_flags,
 )
 
-FILE = click.Path(path_type=Path)
-POSITIVE = click.FloatRange(min=0, min_open=True)
-COUNT = click.IntRange(min=1)
-BENCHMARKS = ["aachen", "cambridge", "7scenes", "inloc"]
-NAME_STYLES = ["base", "parent", "full"]
-ON_FAILURE = ["skip", "nearest", "identity"]
-
-_MAP: list[Callable[..., Any]] = [
-    argument("map", type=FILE, help="Folder of a COLMAP model, of a scene of `mast3r sfm`, a kapture folder, "
-             "transforms.json, or posed RGB-D frames."),
-    option("--images", type=FILE, metavar="DIR", section="Input",
-           help="Photos of the map; looked for beside it if not said."),
-]  # fmt: skip
-_QUERIES: list[Callable[..., Any]] = [
-    argument("photos", nargs=-1, type=FILE, help="Photos to localise: files, folders, globs, .txt lists."),
-    option("--recursive", is_flag=True, section="Input", help="Look into folders of folders."),
-    option("--strict", is_flag=True, section="Input", help="Stop at a photo that cannot be read."),
-    option("--camera", metavar="SPEC", section="Input",
-           help="Camera of the photos, MODEL,width,height,params... in COLMAP's terms."),
-    option("--camera-from", metavar="IMAGE", section="Input",
-           help="They were taken with the camera of this photo of the map."),
-    option("--camera-id", type=int, metavar="N", section="Input",
-           help="They were taken with this camera of the map's COLMAP model."),
-    option("--queries", multiple=True, type=FILE, metavar="FILE", section="Input",
-           help="Cameras of photos, 'name MODEL width height params...' a line; without photos, these are "
-           "localised."),
-    option("--prior", type=FILE, metavar="FILE", section="Input",
-           help="Rough poses, 'name qw qx qy qz tx ty tz' a line, for --retrieval near; else EXIF's GPS."),
-    option("--radius", type=POSITIVE, metavar="M", section="Input",
-           help="Of --retrieval near: how far away, in the map's unit; any distance if not said."),
-    option("--truth", type=FILE, metavar="PATH", section="Input",
-           help="True poses (COLMAP model, kapture folder, file of poses): errors are reported."),
-    option("--retrieval", default="auto", metavar="NAME|PATH", section="Matching",
-           help="Which photos of the map to try: auto, encoder, all, near, file:PAIRS, or a retrieval "
-           "checkpoint."),
-    option("--topk", type=COUNT, default=20, metavar="N", section="Matching",
-           help="Photos of the map to try for each photo, at most."),
-]  # fmt: skip
-_MATCHING: list[Callable[..., Any]] = [
-    option("--exhaustive", is_flag=True, section="Matching",
-           help="Try them all, also where more would not help."),
-    option("--cluster", is_flag=True, section="Matching", rare=True,
-           help="Solve groups of map photos that see nothing in common apart, and keep the best."),
-    option("--size", "--image-size", type=click.IntRange(min=32), metavar="N", section="Matching",
-           show_default="what the network was made for", help="Long side of the network's input."),
-    option("--fine/--no-fine", "--coarse-to-fine/--no-coarse-to-fine", "fine", default=False,
-           section="Matching", help="Match large photos again, window by window."),
-    option("--max-image-size", type=click.IntRange(min=64), metavar="N", section="Matching",
-           help="Shrink larger photos to this before --fine."),
-    option("--homography/--no-homography", "--c2f-crop-with-homography/--no-c2f-crop-with-homography",
-           "homography", default=None, show_default="on, with --parity off", section="Matching", rare=True,
-           help="Turn the windows of --fine to the front, where cameras are known."),
-    option("--pixel-tolerance", "--pixel-tol", type=POSITIVE, default=5.0, metavar="PX", section="Matching",
-           help="How far a match's way there and back may miss its start, in network pixels."),
-    option("--min-confidence", "--confidence-threshold", type=float, metavar="X", section="Matching",
-           show_default="1.001", help="Drop matches below."),
-    option("--map-stride", type=COUNT, default=4, metavar="N", section="Matching", rare=True,
-           help="Of maps with dense depth, match every N-th network pixel along both axes."),
-    option("--points-per-image", type=click.IntRange(min=4), default=768, metavar="N", section="Matching",
-           rare=True, help="Look for so many points of each photo of the map, spread over it."),
-]  # fmt: skip
-_POSE: list[Callable[..., Any]] = [
-    option("--solver", "--pnp-mode", metavar="NAME", section="Pose",
-           show_default="poselib, with --parity cv2", help="PnP solver: poselib, pycolmap, cv2, a plugin's."),
-    option("--threshold", metavar="0.8%|Npx", section="Pose", show_default="0.8%, with --parity 5px",
-           help="How far off an inlier may be: of the photo's diagonal, or in its pixels."),
-    option("--reprojection-error", type=POSITIVE, hidden=True, help="Upstream's --threshold in pixels."),
-    option("--reprojection-error-diag-ratio", type=POSITIVE, hidden=True,
-           help="Upstream's --threshold as a share of the diagonal."),
-    option("--min-inliers", type=click.IntRange(min=4), default=12, metavar="N", section="Pose",
-           help="Fewer are a failure."),
-    option("--max-chance", type=POSITIVE, default=0.01, metavar="X", section="Pose", rare=True,
-           help="A failure is also a pose of which wrong matches would offer more than so many; inf: any."),
-    option("--max-points", "--pnp-max-points", type=click.IntRange(min=4), default=100_000, metavar="N",
-           section="Pose", rare=True, help="RANSAC sees at most so many."),
-    option("--focal", type=click.Choice(["auto", "known", "refine", "estimate"]), default="auto",
-           section="Pose", help="auto: given cameras are kept, EXIF's are refined, unknown ones estimated."),
-    option("--align", is_flag=True, section="Pose", rare=True,
-           help="Where PnP fails, place the network's own points on the map's."),
-    option("--densify", is_flag=True, section="Pose", rare=True,
-           help="Photos of the map without 3D get the network's own points, in the map's unit."),
-    option("--max-batch-size", type=COUNT, hidden=True, help="Upstream's --batch-size of --fine."),
-]  # fmt: skip
-_OUTPUT: list[Callable[..., Any]] = [
-    option("--name-style", type=click.Choice(NAME_STYLES), default="full", section="Output",
-           help="Names in poses.txt: the file's, with its folder, or all."),
-    option("--report/--no-report", default=True, section="Output",
-           help="Write report.html with pictures of the matches."),
-    option("--jobs", type=COUNT, default=2, metavar="N", section="Model and device",
-           help="Photos at a time: poses are solved while the network works."),
-]  # fmt: skip
+from .cli_flags import (
+    BENCHMARKS,
+    COUNT,
+    FILE,
+    MAP,
+    MATCHING,
+    NAME_STYLES,
+    ON_FAILURE,
+    OUTPUT,
+    POSE,
+    PRIOR,
+    QUERIES,
+    SIZE,
+)
 
 
 @command("localize", examples=[
     "mast3r visloc localize scene/ photo.jpg",
     "mast3r visloc localize sparse/0 --images photos/ queries/ -o out/ --fine",
-])  # fmt: skip
+], items="queries")  # fmt: skip
 @with_flags([
-    *_MAP, *_QUERIES, *_MATCHING, *_POSE,
+    *MAP, *QUERIES, *PRIOR, *MATCHING, *POSE,
     option("--on-failure", type=click.Choice(ON_FAILURE), default="skip", section="Output",
            help="What poses.txt holds for a failure."),
-    *_OUTPUT,
+    *OUTPUT,
     output_option(help="Folder of poses.txt, report.json, report.html, colmap/ and matches/.", metavar="DIR"),
     model_options,
 ])  # fmt: skip
@@ -141,11 +62,10 @@ def localize(context: CommandContext, *, model: ModelOptions, **flags: Any) -> N
         run_localize(context, LocalizeRequest(matching=_taken(flags), **flags), model)
 
 
-@command("index", examples=["mast3r visloc index scene/"])
+@command("index", examples=["mast3r visloc index scene/", "mast3r visloc index sparse/0 --images photos/"])
 @with_flags([
-    *_MAP,
-    option("--size", "--image-size", type=click.IntRange(min=32), metavar="N", section="Matching",
-           show_default="what the network was made for", help="Long side of the network's input."),
+    *MAP,
+    SIZE,
     option("--densify", is_flag=True, section="Matching", rare=True,
            help="Predict points of photos without 3D too, for localize --densify."),
     model_options,
@@ -164,7 +84,7 @@ def index(context: CommandContext, *, model: ModelOptions, **flags: Any) -> None
     "mast3r visloc evaluate \"VislocSevenScenes('7-scenes', subscene='chess', "
     "pairsfile='APGeM-LM18_top20', topk=1)\" -o chess/",
     "mast3r visloc evaluate out/ other/poses.txt --truth full_model/sparse/0",
-])  # fmt: skip
+], items="queries")  # fmt: skip
 @with_flags([
     argument("data", nargs=-1, help="A dataset expression; or runs and files of poses to compare."),
     option("--dataset", hidden=True, help="Upstream's spelling of the expression."),
@@ -178,10 +98,10 @@ def index(context: CommandContext, *, model: ModelOptions, **flags: Any) -> None
     option("--matcher", type=click.Choice(["descriptors", "points3d"]), default="descriptors",
            section="Matching", rare=True, help="Of --parity: points3d is the script of plain DUSt3R."),
     option("--retrieval", metavar="NAME|PATH", section="Matching", show_default="the dataset's pairs",
-           help="Which photos of the map to try: auto, encoder, all, or a retrieval checkpoint."),
+           help="Which photos of the map to try: auto, encoder, all, near, or a retrieval checkpoint."),
     option("--topk", type=COUNT, metavar="N", section="Matching", show_default="the dataset's, else 20",
            help="Of --retrieval: photos of the map to try for each query, at most."),
-    *_MATCHING, *_POSE,
+    *PRIOR, *MATCHING, *POSE,
     option("--thresholds", metavar="LIST", section="Output", show_default="the dataset's",
            help='Of the recalls, "0.25,2 0.5,5 5,10" (metres, degrees), or hloc for those that it prints.'),
     option("--label", "--output-label", default="", metavar="TEXT", section="Output",
@@ -190,7 +110,7 @@ def index(context: CommandContext, *, model: ModelOptions, **flags: Any) -> None
            show_default="skip, with --parity identity", help="What poses.txt holds for a failure."),
     option("--viz-matches", type=int, hidden=True, help="Upstream's window of matches: see report.html."),
     option("--output-dir", type=FILE, hidden=True, help="Upstream's spelling of --output."),
-    *_OUTPUT,
+    *OUTPUT,
     output_option(help="Folder of the run.", metavar="DIR"),
     model_options,
 ])  # fmt: skip
@@ -256,7 +176,10 @@ def prepare(context: CommandContext, *, model: ModelOptions, **flags: Any) -> No
         run_prepare_command(context, flags, model)
 
 
-@command("export", examples=["mast3r visloc export out/ --format ltvl -o submission.txt"])
+@command("export", examples=[
+    "mast3r visloc export out/ --format ltvl -o submission.txt",
+    "mast3r visloc export out/ --format colmap -o model/",
+])  # fmt: skip
 @with_flags([
     argument("run", type=FILE, help="Folder of `localize` or `evaluate`."),
     option("--format", type=click.Choice(["ltvl", "hloc", "colmap", "csv"]), required=True,
@@ -275,7 +198,10 @@ def export(context: CommandContext, **flags: Any) -> None:
     run_export(context, ExportRequest(**flags))
 
 
-@command("merge", examples=["mast3r visloc merge shard0/ shard1/ -o chess/"])
+@command("merge", examples=[
+    "mast3r visloc merge shard0/ shard1/ -o chess/",
+    "mast3r visloc merge shards/* -o chess/ --no-report",
+])  # fmt: skip
 @with_flags([
     argument("runs", nargs=-1, required=True, type=FILE, help="Folders of `evaluate --shard I/N`."),
     option("--name-style", type=click.Choice(NAME_STYLES), default="full", section="Output",

@@ -16,9 +16,10 @@ from jaxtyping import Float
 from mast3r_model import ImageError, InputError
 
 from .cameras import PhotoCameraError
-from .datasets import LocalizationDataset, Query, Thresholds
+from .datasets import Candidate, LocalizationDataset, Query, Thresholds
 from .evaluation import QueryRecord, RunFiles, RunWriter, Summary
 from .localizing import LocalizationOptions, Localizer
+from .localizing.retrieval import Prior
 from .poses import Pose
 from .reference import ReferenceOptions, ReferencePipeline, iterate_reference_views
 
@@ -81,6 +82,10 @@ def evaluate(
     overwrite: bool = False,
     made_with: Mapping[str, Any] | None = None,
     on_pose: Callable[[Query, Pose], None] | None = None,
+    on_record: Callable[[QueryRecord], None] | None = None,
+    pairs: Mapping[str, Sequence[Candidate]] | None = None,
+    priors: Mapping[str, Prior] | None = None,
+    radius: float | None = None,
 ) -> EvaluationReport:
     """Localise a dataset's queries with the map images that it names for each::
 
@@ -104,20 +109,19 @@ def evaluate(
         overwrite: delete an earlier run of other options in `output`.
         made_with: what to note in the report beside the options.
         on_pose: called with every query and its pose.
+        on_record: called with what the report says of every query, those that were done before too.
+        pairs: of `retrieve` by lists, see `Localizer`.
+        priors: of `retrieve` by rough poses, see `Localizer`.
+        radius: of these.
 
     Raises:
         InputError: queries without candidates, or as for `Localizer`.
         OutputError: the folder holds something else, or cannot be written.
     """
     reference = (ReferenceOptions() if parity else None) if isinstance(parity, bool) else parity
-    queries = list(enumerate(dataset.queries))
-    if shard is not None:
-        queries = queries[shard.index :: shard.count]
-    queries = queries[:limit]
+    queries = chosen_queries(dataset, limit, shard)
     unreadable: list[str] = []
-    noted = _noted(dataset, options or LocalizationOptions(), reference, made_with) | {"retrieve": retrieve}
-    if shard is not None:  # two shards at a time in one folder would write over each other
-        noted["shard"] = f"{shard.index}/{shard.count}"
+    noted = noted_options(dataset, options, reference, retrieve=retrieve, shard=shard, made_with=made_with)
     place = (
         tempfile.TemporaryDirectory(prefix="mast3r-visloc-") if output is None else nullcontext(str(output))
     )
@@ -134,15 +138,27 @@ def evaluate(
         )
         positions = {query.name: number for number, query in queries}
         with run:
+            if on_record is not None:
+                for record in run.records:
+                    on_record(record)
             todo = [(number, query) for number, query in queries if query.name not in run.done]
             poses = (
-                _ours(dataset, model, todo, options or LocalizationOptions(), retrieve, jobs, unreadable)
+                _ours(
+                    dataset,
+                    todo,
+                    retrieve,
+                    jobs,
+                    unreadable,
+                    lambda: Localizer(dataset.map, model, options, pairs=pairs, priors=priors, radius=radius),
+                )
                 if reference is None
                 else _upstreams(dataset, model, todo, reference, unreadable)
             )
             for query, pose in poses:
                 number = positions[query.name]
-                run.add(query, pose, nearest_pose=_nearest(dataset, pose), position=number)
+                record = run.add(query, pose, nearest_pose=_nearest(dataset, pose), position=number)
+                if on_record is not None:
+                    on_record(record)
                 if on_pose is not None:
                     on_pose(query, pose)
         return EvaluationReport(run.summary, run.records, output, tuple(unreadable))
@@ -150,19 +166,18 @@ def evaluate(
 
 def _ours(
     dataset: LocalizationDataset,
-    model: AsymmetricCroCo3DStereo,
     queries: Sequence[tuple[int, Query]],
-    options: LocalizationOptions,
     retrieve: bool,
     jobs: int,
     unreadable: list[str],
+    make_localizer: Callable[[], Localizer],
 ) -> Iterator[tuple[Query, Pose]]:
     number_of = {query.name: number for number, query in queries}
 
     def candidates(query: Query) -> list[str]:
         return [candidate.name for candidate in dataset.candidates(number_of[query.name])]
 
-    with Localizer(dataset.map, model, options) as localizer:
+    with make_localizer() as localizer:
         yield from localizer.localize_queries(
             [query for _, query in queries],
             candidates=None if retrieve else candidates,
@@ -195,16 +210,40 @@ def _nearest(dataset: LocalizationDataset, pose: Pose) -> Float[np.ndarray, "4 4
     return dataset.map.images[dataset.map.index_of[pose.candidates[0]]].cam2world
 
 
-def _noted(
+def chosen_queries(
+    dataset: LocalizationDataset, limit: int | None, shard: Shard | None
+) -> list[tuple[int, Query]]:
+    """The queries of a run with their numbers in the dataset.
+
+    Args:
+        dataset: whose they are.
+        limit: only so many; None for all.
+        shard: only those of this part; None for all.
+    """
+    queries = list(enumerate(dataset.queries))
+    if shard is not None:
+        queries = queries[shard.index :: shard.count]
+    return queries[:limit]
+
+
+def noted_options(
     dataset: LocalizationDataset,
-    options: LocalizationOptions,
+    options: LocalizationOptions | None,
     parity: ReferenceOptions | None,
+    *,
+    retrieve: bool,
+    shard: Shard | None,
     made_with: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    chosen: Any = options if parity is None else parity
-    return {
+    """What must be the same for a run to go on; the arguments are those of `evaluate`."""
+    chosen: Any = (options or LocalizationOptions()) if parity is None else parity
+    noted = {
         "dataset": dataset.name,
         "parity": parity is not None,
         **dataclasses.asdict(chosen),
         **(made_with or {}),
+        "retrieve": retrieve,
     }
+    if shard is not None:  # two shards at a time in one folder would write over each other
+        noted["shard"] = f"{shard.index}/{shard.count}"
+    return noted

@@ -1,7 +1,7 @@
 """Cameras: what they are, what they see, and where that of a query comes from (spec 50 D4)."""
 
 from .camera import Camera, PixelConvention
-from .changes import scaled, turned
+from .changes import scaled, turned, with_focal
 from .fitting import PhotoCameraError, fitted
 from .projection import corner_pixels, normalized, project, unproject
 from .query import LISTED, FocalChoice, FocalMode, QueryCamera, parse_camera, query_camera
@@ -23,4 +23,5 @@ __all__ = [
     "scaled",
     "turned",
     "unproject",
+    "with_focal",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from mast3r_model import InputError
 
@@ -58,3 +59,17 @@ def _turned_once(camera: Camera) -> Camera:
     return dataclasses.replace(
         camera, width=camera.height, height=camera.width, params=tuple(new[name] for name in names)
     )
+
+
+def with_focal(camera: Camera, focal: float) -> Camera:
+    """The camera with another focal length in pixels, along both axes.
+
+    Raises:
+        InputError: a focal length that is not positive.
+    """
+    if not (math.isfinite(focal) and focal > 0):
+        raise InputError(f"a focal length must be a positive number of pixels, got {focal}")
+    changed = list(camera.params)
+    for index in camera.to_colmap().focal_length_idxs():
+        changed[index] = focal
+    return dataclasses.replace(camera, params=tuple(changed))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,7 +10,7 @@ from typing import Literal
 from mast3r_model import ConfigError, InputError, NothingFoundError, parse_expression
 from mast3r_model.cli import CommandContext, ModelOptions
 from mast3r_visloc.datasets import LocalizationDataset, Query
-from mast3r_visloc.evaluate import EvaluationReport, Shard, evaluate
+from mast3r_visloc.evaluate import EvaluationReport, Shard, chosen_queries, evaluate, noted_options
 from mast3r_visloc.evaluation import RunFiles, parse_thresholds, result_label, result_line, summary_line
 from mast3r_visloc.evaluation.names import NameStyle
 from mast3r_visloc.evaluation.pose_files import OnFailure
@@ -17,7 +18,9 @@ from mast3r_visloc.poses import Pose
 
 from .compare_runs import compare_runs, say_table
 from .matching_flags import MatchingFlags
-from .retrieval_choice import check_retriever
+from .output_folder import check_output
+from .rehearsal import rehearse
+from .retrieval_choice import RetrievalChoice, choose_retrieval
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,12 @@ class EvaluateRequest:
     shard: str | None
     label: str
     retrieval: str | None
+    prior: Path | None
+    radius: float | None
     name_style: NameStyle
     on_failure: OnFailure | None
     report: bool
+    dry_run: bool
     jobs: int
     output: Path | None
     overwrite: bool
@@ -54,21 +60,30 @@ def run_evaluate(context: CommandContext, request: EvaluateRequest, model_option
         return
     _check(request)
     request.matching.check()
-    if request.retrieval is not None:
-        check_retriever(request.retrieval)
-    options = request.matching.options(model_options, retrieval=request.retrieval or "pairs")
     parity = request.matching.reference(model_options, request.matcher) if request.parity else None
     shard = _shard(request.shard)
     dataset = _dataset(request.data[0])
+    queries = [query for _, query in chosen_queries(dataset, request.limit, shard)]
+    retrieval = _retrieval(request, dataset, queries, model_options.model)
+    options = request.matching.options(model_options, retrieval=retrieval.name)
+    made_with = _made_with(request, model_options)
+    noted = noted_options(
+        dataset, options, parity, retrieve=request.retrieval is not None, shard=shard, made_with=made_with
+    )
+    check_output(request.output, dataset.map, noted, overwrite=request.overwrite)
+    for note in (*request.matching.unused(), *([retrieval.note] if retrieval.note else [])):
+        context.note(note)
     model = model_options.load(context)
-    count = _count(dataset, request.limit, shard)
+    if request.dry_run:
+        rehearse(context, dataset.map, queries, model, options)
+        return
     if request.parity and "jobs" in request.matching.given:
         context.note("--jobs is not used: --parity localises one query after the other, as upstream")
     min_inliers = 1 if request.parity else request.matching.min_inliers
-    with context.timed("localise"), context.progress("localising", count) as advance:
+    with context.timed("localise"), context.progress("localising", len(queries)) as advance:
 
         def show(query: Query, pose: Pose) -> None:
-            context.say(result_line(pose, min_inliers=min_inliers))
+            context.say(result_line(pose, min_inliers=min_inliers, horizon=retrieval.horizon))
             for warning in pose.warnings:
                 context.warn(f"{pose.name}: {warning}")
             advance(1)
@@ -86,8 +101,12 @@ def run_evaluate(context: CommandContext, request: EvaluateRequest, model_option
             shard=shard,
             jobs=request.jobs,
             overwrite=request.overwrite,
-            made_with={"expression": request.data[0], "model": model_options.model},
+            made_with=made_with,
             on_pose=show,
+            on_record=lambda record: context.item(record.to_json()),
+            pairs=retrieval.pairs,
+            priors=retrieval.priors,
+            radius=request.radius,
         )
     _report(context, request, report)
 
@@ -124,6 +143,10 @@ def _check(request: EvaluateRequest) -> None:
         )
     if request.parity and request.retrieval is not None:
         raise ConfigError("--parity takes the dataset's pairs", "leave out --retrieval")
+    if request.parity and request.dry_run:
+        raise ConfigError(
+            "--dry-run estimates our own way, not upstream's", "leave out --parity or --dry-run"
+        )
     if request.retrieval is None and request.matching.topk is not None:
         raise ConfigError(
             "--topk is of --retrieval: the dataset says how many of its pairs to try",
@@ -147,11 +170,38 @@ def _dataset(text: str) -> LocalizationDataset:
     return built
 
 
-def _count(dataset: LocalizationDataset, limit: int | None, shard: Shard | None) -> int:
-    numbers = range(len(dataset.queries))
-    if shard is not None:
-        numbers = numbers[shard.index :: shard.count]
-    return len(numbers[:limit])
+def _retrieval(
+    request: EvaluateRequest, dataset: LocalizationDataset, queries: Sequence[Query], model: str
+) -> RetrievalChoice:
+    """The dataset's pairs, if nothing else is asked for.
+
+    Raises:
+        InputError: an unknown retriever, or a file that is missing, broken, or says nothing of a query.
+        ConfigError: ``--prior`` or ``--radius`` without ``--retrieval near``.
+    """
+    if request.retrieval is None:
+        if request.prior is not None or request.radius is not None:
+            given = "--prior" if request.prior is not None else "--radius"
+            raise ConfigError(f"{given} is for --retrieval near", "add --retrieval near")
+        return RetrievalChoice("pairs")
+    return choose_retrieval(
+        request.retrieval,
+        {query.name: query.path for query in queries},
+        dataset.map,
+        model=model,
+        prior=request.prior,
+        radius=request.radius,
+    )
+
+
+def _made_with(request: EvaluateRequest, model_options: ModelOptions) -> dict[str, str | float]:
+    """What to note beside the options; what was not given is not noted."""
+    noted: dict[str, str | float] = {"expression": request.data[0], "model": model_options.model}
+    if request.prior is not None:
+        noted["prior"] = str(request.prior)
+    if request.radius is not None:
+        noted["radius"] = request.radius
+    return noted
 
 
 def _shard(text: str | None) -> Shard | None:
@@ -209,7 +259,6 @@ def _report(context: CommandContext, request: EvaluateRequest, report: Evaluatio
         expression=request.data[0],
         summary=summary,
         output=report.folder,
-        queries=[record.to_json() for record in report.records],
         unreadable=list(report.unreadable),
     )
     if report.folder is not None:

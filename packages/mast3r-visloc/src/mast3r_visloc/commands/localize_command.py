@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from mast3r_model import InputError, NothingFoundError, OutputError
+from mast3r_model import InputError, NothingFoundError
 from mast3r_model.cli import CommandContext, ModelOptions
 from mast3r_visloc.datasets import Query
 from mast3r_visloc.evaluation import (
@@ -28,13 +28,14 @@ from mast3r_visloc.evaluation import (
 from mast3r_visloc.evaluation.lines import Horizon
 from mast3r_visloc.evaluation.names import NameStyle
 from mast3r_visloc.evaluation.pose_files import OnFailure
-from mast3r_visloc.evaluation.run_files import MODEL
 from mast3r_visloc.localizing import LocalizationOptions, Localizer
 from mast3r_visloc.maps import LocalizationMap, read_map, write_localized_model
 from mast3r_visloc.poses import Pose
 
 from .localize_queries import find_queries
 from .matching_flags import MatchingFlags
+from .output_folder import check_output
+from .rehearsal import rehearse
 from .retrieval_choice import choose_retrieval
 
 
@@ -58,6 +59,7 @@ class LocalizeRequest:
     name_style: NameStyle
     on_failure: OnFailure
     report: bool
+    dry_run: bool
     jobs: int
     output: Path | None
     overwrite: bool
@@ -76,51 +78,43 @@ def run_localize(context: CommandContext, request: LocalizeRequest, model_option
         localization_map = read_map(
             request.map, images=request.images, need_points=not (matching.align or matching.densify)
         )
-        _refuse_map_in_output(request, localization_map)
         queries = find_queries(request, localization_map)
         retrieval = choose_retrieval(
             request.retrieval,
             {query.name: query.path for query in queries},
             localization_map,
+            model=model_options.model,
             prior=request.prior,
             radius=request.radius,
         )
+    options = matching.options(model_options, retrieval=retrieval.name)
+    noted = _noted(request, options, model_options.model)
+    check_output(request.output, localization_map, noted, overwrite=request.overwrite)
     context.note(
         f"map: {localization_map.kind}, {len(localization_map):,} photos; {len(queries):,} to localise"
     )
     if retrieval.note is not None:
         context.note(retrieval.note)
+    for note in matching.unused():
+        context.note(note)
     model = model_options.load(context)
+    if request.dry_run:
+        rehearse(context, localization_map, queries, model, options)
+        return
     with (
         context.progress("map photos", len(localization_map)) as advance,
         Localizer(
             localization_map,
             model,
-            request.matching.options(model_options, retrieval=retrieval.name),
+            options,
             pairs=retrieval.pairs,
             priors=retrieval.priors,
             radius=request.radius,
             progress=advance,
         ) as localizer,
     ):
-        records = _localize(context, request, localizer, queries, model_options.model, retrieval.horizon)
+        records = _localize(context, request, localizer, queries, noted, retrieval.horizon)
     _report(context, request, records, len(queries))
-
-
-def _refuse_map_in_output(request: LocalizeRequest, localization_map: LocalizationMap) -> None:
-    """Refuse to replace the very model that is localised in: a run's ``colmap/`` is a map for a next run.
-
-    Raises:
-        OutputError: the map lies in what the run replaces.
-    """
-    model = localization_map.colmap_model
-    if request.output is None or model is None:
-        return
-    if Path(model).resolve().is_relative_to((request.output / MODEL).resolve()):
-        raise OutputError(
-            f"{model} is the map, and -o {request.output} would replace it",
-            "choose another folder for the output",
-        )
 
 
 def _localize(
@@ -128,7 +122,7 @@ def _localize(
     request: LocalizeRequest,
     localizer: Localizer,
     queries: Sequence[Query],
-    model_name: str,
+    noted: Mapping[str, Any],
     horizon: Horizon | None,
 ) -> list[QueryRecord]:
     """Localise what is not done yet, writing as it goes if there is an output folder."""
@@ -143,10 +137,11 @@ def _localize(
                     query.name, pose, index=index, position=index, error=error, nearest=None
                 )
             )
+            context.item(records[-1].to_json())
         return records
     with RunWriter(
         request.output,
-        _noted(request, localizer.options, model_name),
+        noted,
         name=request.output.name,
         files=_files(request, localizer.map),
         overwrite=request.overwrite,
@@ -154,8 +149,11 @@ def _localize(
         todo = [query for query in queries if query.name not in run.done]
         if len(todo) < len(queries):
             context.note(f"{len(queries) - len(todo)} of {len(queries)} photos are done already")
+        for record in run.records:
+            context.item(record.to_json())
         for query, pose in _poses(context, request, localizer, todo):
-            run.add(query, pose, nearest_pose=_nearest(localizer.map, pose))
+            record = run.add(query, pose, nearest_pose=_nearest(localizer.map, pose))
+            context.item(record.to_json())
             _say(context, pose, localizer.options, width, horizon)
     with context.timed("write"):
         _write_model(request.output, localizer.map, run.records)
@@ -246,7 +244,7 @@ def _report(
         NothingFoundError: no photo was localised.
     """
     localised = sum(record.success for record in records)
-    context.result(map=request.map, output=request.output, queries=[record.to_json() for record in records])
+    context.result(map=request.map, output=request.output)
     if request.truth is not None:
         summary = summarize(request.map.name, (record.error for record in records), localised=localised)
         context.say(summary_line(summary))

@@ -78,6 +78,14 @@ class MatchingFlags:
         check_threshold(self._threshold())
         find_solver(self.solver or "poselib")
 
+    def unused(self) -> list[str]:
+        """Of flags that change nothing here, what to tell the user."""
+        return [
+            f"--{name.replace('_', '-')} is not used: it is of --fine"
+            for name in ("max_image_size", "homography", "max_batch_size")
+            if name in self.given and not self.fine and getattr(self, name) is not False
+        ]
+
     def options(self, model: ModelOptions, *, retrieval: str) -> LocalizationOptions:
         """Options of our own way.
 

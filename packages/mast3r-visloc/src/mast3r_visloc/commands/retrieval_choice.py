@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mast3r_model import ConfigError, InputError, nearest_names, registry
+from mast3r_model import ConfigError, InputError, locate, nearest_names, registry
 from mast3r_visloc.datasets import Candidate
 from mast3r_visloc.evaluation import read_poses
 from mast3r_visloc.evaluation.lines import Horizon
@@ -65,11 +65,37 @@ def check_retriever(name: str, *more: str) -> None:
     )
 
 
+def checkpoint_at_hand(model: str) -> Path | None:
+    """The retrieval checkpoint that belongs to a network, where it is on this disk under upstream's name.
+
+    Of a network ``NAME`` that is ``NAME_retrieval_trainingfree.pth``, with ``NAME_retrieval_codebook.pkl``
+    beside it: where the network's own file is, or in torch's cache of downloads. Nothing is downloaded.
+
+    Args:
+        model: as ``--model`` takes it: a file, or the name of a network.
+    """
+    import torch
+
+    given = Path(model).expanduser()
+    cache = Path(torch.hub.get_dir())
+    folders = [cache / "checkpoints", cache / "mast3r"]
+    if given.is_file():
+        name, folders = given.stem, [given.parent, *folders]
+    else:
+        name = locate(model).text.rstrip("/").rpartition("/")[2].removesuffix(".pth")
+    for folder in folders:
+        checkpoint = folder / f"{name}_retrieval_trainingfree.pth"
+        if checkpoint.is_file() and (folder / f"{name}_retrieval_codebook.pkl").is_file():
+            return checkpoint
+    return None
+
+
 def choose_retrieval(
     text: str,
     photos: Mapping[str, Path],
     localization_map: LocalizationMap,
     *,
+    model: str,
     prior: Path | None,
     radius: float | None,
 ) -> RetrievalChoice:
@@ -79,11 +105,13 @@ def choose_retrieval(
         text: of ``--retrieval``.
         photos: the queries by their names.
         localization_map: whose images are chosen from.
+        model: as ``--model`` takes it, whose retrieval checkpoint ``auto`` uses if it is at hand.
         prior: file of rough poses, for ``near``; None: by the GPS of photos and map.
         radius: of ``near``.
 
     Raises:
         InputError: an unknown retriever, or a file that is missing, broken, or says nothing of a query.
+        CheckpointError: ``auto``, and an unknown model.
         ConfigError: `prior` or `radius` without ``near``.
     """
     if text != "near" and (prior is not None or radius is not None):
@@ -101,6 +129,9 @@ def choose_retrieval(
             "pairs", _listed_pairs(Path(text.removeprefix(LISTED)), names, localization_map)
         )
     check_retriever(text, "near", f"{LISTED}PAIRS")
+    checkpoint = checkpoint_at_hand(model) if text == "auto" else None
+    if checkpoint is not None:
+        return RetrievalChoice(str(checkpoint), note=f"retrieval: {checkpoint}")
     return RetrievalChoice(text)
 
 

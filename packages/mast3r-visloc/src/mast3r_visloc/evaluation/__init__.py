@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .records import QueryRecord as QueryRecord
     from .run import RunFiles as RunFiles
     from .run import RunWriter as RunWriter
+    from .run import check_run_folder as check_run_folder
     from .tables import result_table as result_table
     from .thresholds import DEFAULT_THRESHOLDS as DEFAULT_THRESHOLDS
     from .thresholds import HLOC_THRESHOLDS as HLOC_THRESHOLDS
@@ -56,7 +57,7 @@ _MODULES = {
     "pose_files": ("NamedPose", "read_poses", "write_poses", "write_upstream_results"),
     "reading": ("Run", "merge_runs", "read_run"),
     "records": ("QueryRecord",),
-    "run": ("RunFiles", "RunWriter"),
+    "run": ("RunFiles", "RunWriter", "check_run_folder"),
     "tables": ("result_table",),
     "thresholds": ("DEFAULT_THRESHOLDS", "HLOC_THRESHOLDS", "parse_thresholds"),
     "truth": ("GroundTruth", "read_truth"),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mast3r_model import InputError, Mast3rError, OutputError, atomic_write, output_error
+from mast3r_visloc.reasons import reason
 
 from .records import QueryRecord
 
@@ -67,7 +68,7 @@ def read_journal(folder: Path) -> Journal | None:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
+        raise InputError(f"cannot read {path}: {reason(error)}") from error
     # Every line ends with a line break: what follows the last one was cut off.
     whole = lines[:-1]
     try:

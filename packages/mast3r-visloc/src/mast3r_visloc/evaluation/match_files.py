@@ -20,6 +20,7 @@ import numpy as np
 
 from mast3r_model import InputError, atomic_write
 from mast3r_visloc.poses import Correspondences
+from mast3r_visloc.reasons import reason
 
 _DTYPES = {
     "query_xy": np.float32,
@@ -59,7 +60,7 @@ def read_matches(path: Path) -> Correspondences:
         with np.load(path, allow_pickle=False) as file:
             arrays: dict[str, Any] = {name: file[name] for name in _DTYPES}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"cannot read the matches {path}: {error}") from error
+        raise InputError(f"cannot read the matches {path}: {reason(error)}") from error
     if len({len(array) for array in arrays.values()}) != 1:
         raise InputError(f"the arrays of {path} have different lengths")
     for name in ("query_xy", "map_xy", "confidence"):

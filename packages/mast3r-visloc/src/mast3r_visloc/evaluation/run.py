@@ -23,7 +23,7 @@ from .match_files import match_path, write_matches
 from .names import NameStyle, check_writable_name
 from .pose_files import NamedPose, OnFailure, write_poses, write_upstream_results
 from .records import QueryRecord
-from .run_files import PICTURES, POSES, open_folder, package_versions, write_report
+from .run_files import PICTURES, POSES, check_folder, open_folder, package_versions, write_report
 from .thresholds import DEFAULT_THRESHOLDS, checked_thresholds
 
 if TYPE_CHECKING:
@@ -222,6 +222,24 @@ class RunWriter:
             write_upstream_results(self.folder, self.files.upstream_label, named_poses(self._records))
         if self.files.page:
             write_page(self.folder, summary, self._records, options=options, versions=versions)
+
+
+def check_run_folder(folder: Path, options: Mapping[str, Any], *, overwrite: bool) -> None:
+    """Refuse what `RunWriter` would refuse; nothing is written.
+
+    Args:
+        folder: of the run; it may be missing.
+        options: of the run.
+        overwrite: whether an earlier run of other options may be deleted.
+
+    Raises:
+        OutputError: the folder holds something else or a run with other options.
+        InputError: options that are no plain values, or a damaged journal.
+    """
+    check_folder(folder, overwrite=overwrite)
+    journal = None if overwrite else read_journal(folder)
+    if journal is not None:
+        refuse_other(journal, plain_options(options), folder)
 
 
 def named_poses(records: Sequence[QueryRecord]) -> Iterator[NamedPose]:

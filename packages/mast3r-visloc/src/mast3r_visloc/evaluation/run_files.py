@@ -19,8 +19,10 @@ y down, z forward, pixels of cameras are COLMAP's (the first pixel's centre is 0
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -28,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from mast3r_model import InputError, OutputError, atomic_write, output_error
+from mast3r_visloc.reasons import reason
 
 from .aggregate import Summary
 from .journal import JOURNAL, SCHEMA
@@ -101,10 +104,34 @@ def read_report(folder: Path) -> dict[str, Any]:
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {error}", "give the folder of a visloc run") from error
+        raise InputError(f"cannot read {path}: {reason(error)}", "give the folder of a visloc run") from error
     if not isinstance(report, dict) or report.get("schema") != SCHEMA:
         raise InputError(f"{path} is no report of a visloc run: its schema is not {SCHEMA!r}")
     return report
+
+
+def check_folder(folder: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that a run cannot be written into; nothing is changed there.
+
+    Args:
+        folder: it may be missing.
+        overwrite: whether an earlier run may be deleted.
+
+    Raises:
+        OutputError: it is a file, holds something else, or cannot be read.
+    """
+    try:
+        if folder.exists():
+            if not folder.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            _refuse_other_model(folder)
+            if not overwrite and any(folder.iterdir()) and not (folder / JOURNAL).exists():
+                raise OutputError(
+                    f"the folder {folder} is not empty and holds no run that could go on",
+                    "choose another folder, or --overwrite",
+                )
+    except OSError as error:
+        raise output_error(folder, error) from error
 
 
 def open_folder(folder: Path, *, overwrite: bool) -> None:
@@ -119,14 +146,9 @@ def open_folder(folder: Path, *, overwrite: bool) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _refuse_other_model(folder)
+        check_folder(folder, overwrite=overwrite)
         if overwrite:
             _delete_run(folder)
-        elif any(folder.iterdir()) and not (folder / JOURNAL).exists():
-            raise OutputError(
-                f"the folder {folder} is not empty and holds no run that could go on",
-                "choose another folder, or --overwrite",
-            )
     except OSError as error:
         raise output_error(folder, error) from error
 

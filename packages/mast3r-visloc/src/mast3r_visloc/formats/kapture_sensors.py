@@ -8,6 +8,7 @@ from pathlib import Path
 from mast3r_model import InputError
 from mast3r_visloc.cameras import Camera, PixelConvention
 from mast3r_visloc.formats.lines import content_lines, finite_numbers
+from mast3r_visloc.reasons import reason
 
 UNKNOWN = "UNKNOWN_CAMERA"
 NEWEST = 1.1
@@ -94,7 +95,7 @@ def _check_version(path: Path) -> None:
         with path.open(encoding="utf-8-sig") as file:
             first = file.readline().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}", "expected a kapture folder") from None
+        raise InputError(f"cannot read {path}: {reason(error)}", "expected a kapture folder") from None
     try:
         version = float(first.removeprefix(_VERSION)) if first.startswith(_VERSION) else float("nan")
     except ValueError:

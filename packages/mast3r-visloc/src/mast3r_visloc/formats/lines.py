@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 
 from mast3r_model import InputError
+from mast3r_visloc.reasons import reason
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def content_lines(path: Path) -> Iterator[Line]:
                 if text and not text.startswith("#"):
                     yield Line(text, f"{path}, line {number}")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}", "expected a text file in UTF-8") from None
+        raise InputError(f"cannot read {path}: {reason(error)}", "expected a text file in UTF-8") from None
 
 
 def comma_fields(line: Line, *names: str) -> list[str]:

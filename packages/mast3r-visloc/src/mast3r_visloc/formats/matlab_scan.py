@@ -10,6 +10,7 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from mast3r_model import InputError
+from mast3r_visloc.reasons import reason
 
 VARIABLE = "XYZcut"
 
@@ -23,7 +24,9 @@ def read_scan(path: str | os.PathLike[str]) -> Float64[np.ndarray, "h w 3"]:
     try:
         variables = loadmat(os.fspath(path), appendmat=False, variable_names=[VARIABLE])
     except (OSError, MatReadError, NotImplementedError, ValueError, TypeError, EOFError) as error:
-        raise InputError(f"cannot read the scan {path}: {error}", "expected a MATLAB 5 file") from None
+        raise InputError(
+            f"cannot read the scan {path}: {reason(error)}", "expected a MATLAB 5 file"
+        ) from None
     points = variables.get(VARIABLE)
     if not isinstance(points, np.ndarray) or points.ndim != 3 or points.shape[2] != 3:
         raise InputError(f"the scan {path} has no array {VARIABLE} of height x width x 3")

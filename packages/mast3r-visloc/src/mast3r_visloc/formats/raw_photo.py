@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from mast3r_model import ImageError
+from mast3r_visloc.reasons import reason
 
 
 def open_raw_photo(path: Path) -> Image.Image:
@@ -31,4 +32,6 @@ def open_raw_photo(path: Path) -> Image.Image:
         raise ImageError(f"refused to decode {path}: {error}", "shrink the image first") from None
     # What Pillow's decoders raise on damaged files, by format.
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
-        raise ImageError(f"damaged or unreadable photo: {path} ({error})", "copy the file again") from None
+        raise ImageError(
+            f"damaged or unreadable photo: {path} ({reason(error)})", "copy the file again"
+        ) from None

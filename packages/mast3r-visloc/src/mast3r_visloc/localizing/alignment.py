@@ -21,7 +21,14 @@ from mast3r_visloc.poses import Correspondences
 from .known_cameras import agreeing_rays, align_cameras, relative_camera
 from .options import LocalizationOptions
 from .photos import FileTransform
-from .pointmaps import POINTS_PER_IMAGE, PlacedImage, PredictedPoints, QueryGeometry, predict_geometry
+from .pointmaps import (
+    POINTS_PER_IMAGE,
+    PlacedImage,
+    PredictedPoints,
+    QueryGeometry,
+    file_focal,
+    predict_geometry,
+)
 from .search import Solution
 from .similarity import Similarity, agreeing, find_similarity
 
@@ -116,8 +123,7 @@ def _camera(camera: QueryCamera, transform: FileTransform, geometry: QueryGeomet
     """The query's camera; where its focal length is not known, with that of the network."""
     if camera.focal_known:
         return camera.camera
-    scale = np.sqrt(np.prod(transform.upright.network_from_original[[0, 1], [0, 1]]))
-    focal = geometry.focal(transform.network_shape) / scale
+    focal = file_focal(geometry, transform)
     if not np.isfinite(focal) or focal <= 0:
         return camera.camera
     height, width = transform.original_shape

@@ -107,7 +107,7 @@ class MapIndex:
             OutputError: the folder cannot be written to.
             ImageError: no image can be read.
         """
-        before = sum(1 for image in self.map.images if self._path(image).is_file())
+        before = len(self.map.images) - self.missing()
         for start in range(0, len(self.map.images), self.batch_size):
             numbers = range(start, min(start + self.batch_size, len(self.map.images)))
             self._encode_missing(numbers)
@@ -167,6 +167,10 @@ class MapIndex:
             for number, features in self.get(missing[start : start + _READ_AT_ONCE]).items():
                 self._vectors[names[number]] = pooled_tokens(features.encoded)
         return {number: self._vectors[name] for number, name in names.items() if name in self._vectors}
+
+    def missing(self) -> int:
+        """How many images of the map have no features on the disk yet."""
+        return sum(not self._path(image).is_file() for image in self.map.images)
 
     def file_of(self, number: int) -> str:
         """The name of an image's file of features: another one when the photo changes.

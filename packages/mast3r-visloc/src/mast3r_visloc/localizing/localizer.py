@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,10 +16,11 @@ from mast3r_visloc.maps import LocalizationMap, NetworkPoints, network_points
 from mast3r_visloc.poses import Pose
 
 from .densify import Densifier
+from .implied_focal import with_implied_focal
 from .index import MapIndex, network_size
 from .options import LocalizationOptions, localization_options
-from .outcome import Stopwatch, as_pose, check_map
-from .photos import FileTransform, NetworkPhoto, read_photo
+from .outcome import Stopwatch, as_pose, check_map, not_aligned
+from .photos import FileTransform, NetworkPhoto, check_detail, read_photo
 from .query_matching import QueryMatcher
 from .retrieval import CandidateFinder, Prior, candidate_finder
 from .search import search
@@ -217,6 +219,7 @@ class Localizer:
     def _localize(self, query: Query, names: Sequence[str] | None) -> Pose:
         watch = Stopwatch()
         photo = read_photo(query.path, size=self.index.size, patch_size=self.model.patch_size)
+        blurred = check_detail(photo, str(query.path), patch_size=self.model.patch_size)
         camera = self._camera(query, photo)
         watch.lap("read")
         with self.network_lock:
@@ -227,13 +230,17 @@ class Localizer:
         names = list(dict.fromkeys(names))  # lists may name one twice, which is no further evidence
         self._check_names(names)
         watch.lap("retrieve")
+        if names and camera.focal == "estimate" and not camera.focal_known:
+            camera = with_implied_focal(self, photo, camera, encoded, names[0])
+            watch.lap("focal length")
         matcher = QueryMatcher(self, photo, camera, encoded)
         solution = search(names, matcher.match, camera, self.options)
         watch.lap("match and solve")
         if self.options.align and not solution.result.success:
-            solution = matcher.align(names) or solution
+            solution = matcher.align(names) or not_aligned(solution, names[: self.options.topk])
             watch.lap("align")
-        return as_pose(query, camera, solution, watch.seconds)
+        pose = as_pose(query, camera, solution, watch.seconds)
+        return pose if blurred is None else dataclasses.replace(pose, warnings=(*pose.warnings, blurred))
 
     def _find(self, query: Query, encoded: EncodedImage) -> Sequence[Candidate]:
         # It may encode the map; and retrievers are prepared once, and may keep what they prepared.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mast3r_model import InputError
 from mast3r_visloc.cameras import QueryCamera
@@ -56,6 +57,21 @@ class Stopwatch:
         now = time.perf_counter()
         self.seconds[stage] = now - self._last
         self._last = now
+
+
+def not_aligned(solution: Solution, names: Sequence[str]) -> Solution:
+    """A failure of PnP where alignment failed too: it tried images without 3D as well.
+
+    Args:
+        solution: of PnP.
+        names: of the map images that alignment tried.
+    """
+    if solution.names or not names:
+        return solution
+    info = {**solution.result.info, "failed": "few_inliers"}
+    return dataclasses.replace(
+        solution, names=tuple(names), result=dataclasses.replace(solution.result, info=info)
+    )
 
 
 def as_pose(query: Query, camera: QueryCamera, solution: Solution, seconds: Mapping[str, float]) -> Pose:

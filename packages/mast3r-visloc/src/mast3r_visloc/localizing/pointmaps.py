@@ -119,6 +119,20 @@ class QueryGeometry:
         return focal
 
 
+def file_focal(geometry: QueryGeometry, transform: FileTransform) -> float:
+    """The focal length that the network's points of a query imply, in pixels of its file.
+
+    Args:
+        geometry: of the query.
+        transform: between its file's pixels and the network's.
+
+    Returns:
+        Not positive or NaN if the points imply none.
+    """
+    scale = np.sqrt(np.prod(transform.upright.network_from_original[[0, 1], [0, 1]]))
+    return float(geometry.focal(transform.network_shape) / scale)
+
+
 @torch.no_grad()
 def predict_geometry(
     model: AsymmetricCroCo3DStereo,

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 
 from mast3r_match import Retriever, make_retriever
+from mast3r_match.retrieval import EncoderRetriever
 from mast3r_model import EncodedImage, InputError
 from mast3r_visloc.datasets import Candidate, Query
 
@@ -157,6 +158,11 @@ class AlikeImages:
             if progress is not None:
                 progress(min(_AT_ONCE, len(index.map) - start))
         self._pooled = torch.stack(pooled) if pooled else torch.zeros(0, 0)
+        if not keep and isinstance(retriever, EncoderRetriever):
+            # Else what tells tokens apart would be fitted anew to every query's shortlist.
+            step = -(-len(self._numbers) // SHORTLIST)
+            sample = index.get(self._numbers[::step])
+            retriever.fit(retriever.describe([found.encoded for found in sample.values()]))
 
     def __call__(self, query: Query, encoded: EncodedImage) -> Sequence[Candidate]:
         if not self._numbers:
@@ -194,7 +200,8 @@ def candidate_finder(
 
     Args:
         retrieval: ``auto``, ``all``, ``near``, ``pairs``, the name of a retriever or the path of a retrieval
-            checkpoint; ``auto`` is ``encoder``.
+            checkpoint; ``auto`` is ``encoder``, which needs nothing but the network (the commands put the
+            checkpoint that belongs to the network in its place, where it is at hand).
         index: of the map.
         topk: at most so many candidates, but for ``all``.
         pairs: candidates by the query's name, for ``pairs``.

@@ -40,10 +40,12 @@ class DensePoints:
     Attributes:
         grid: (h, w, 3) in the map's world frame, NaN where nothing is known.
         transform: between the photo's pixels ("original") and the grid's ("network").
+        confidence: (h, w), larger is surer; None where the map does not say.
     """
 
     grid: Float[np.ndarray, "h w 3"]
     transform: ImageTransform
+    confidence: Float[np.ndarray, "h w"] | None = None
 
 
 ImagePoints = SparsePoints | DensePoints

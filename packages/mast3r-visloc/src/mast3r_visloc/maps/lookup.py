@@ -51,8 +51,8 @@ class NetworkPoints:
     Attributes:
         xy: (n, 2) float64 network pixels (x, y), an integer being a pixel's centre.
         xyz: (n, 3) float64 in the map's world frame, finite.
-        point_ids: (n,) sparse: the map's number of each point, the same in other images. Dense: the number
-            of the network pixel in row-major order, unique in this image.
+        point_ids: (n,) sparse: the map's number of each point, the same in other images. Dense: unique in
+            this image, the number of the network pixel in row-major order, or beyond these of the map's own.
         numbered: whether equal `point_ids` of two images are one point: those of sparse points.
     """
 
@@ -89,7 +89,8 @@ def network_points(
     """What a map image sees, as the network sees the image.
 
     Sparse points stay at their float positions. Of dense points the centres of every `stride`-th network
-    pixel are looked up (`lookup`), along both axes, from the middle of the first step on.
+    pixel are looked up (`lookup`), along both axes, from the middle of the first step on; where the map says
+    how sure each of its points is, the surest one of each such step is added (spec 50 D3.4).
 
     Args:
         points: of the photo.
@@ -110,7 +111,36 @@ def network_points(
     xy = np.stack([x, y], axis=1).astype(np.float64)
     xyz = lookup(points, transform.points_to_original(xy), cam2world=cam2world)
     known = np.isfinite(xyz).all(axis=1)
-    return NetworkPoints(xy[known], xyz[known], (y * width + x)[known], numbered=False)
+    middles = NetworkPoints(xy[known], xyz[known], (y * width + x)[known], numbered=False)
+    if points.confidence is None:
+        return middles
+    surest = _surest(points, points.confidence, transform, stride)
+    return NetworkPoints(
+        np.concatenate([middles.xy, surest.xy]),
+        np.concatenate([middles.xyz, surest.xyz]),
+        np.concatenate([middles.point_ids, surest.point_ids + height * width]),
+        numbered=False,
+    )
+
+
+def _surest(
+    points: DensePoints, confidence: Float[np.ndarray, "h w"], transform: PixelTransform, stride: int
+) -> NetworkPoints:
+    """Of each `stride` x `stride` cell of the network's image the grid point that the map is surest of."""
+    height, width = transform.network_shape
+    rows = np.flatnonzero(np.isfinite(points.grid).all(axis=-1).ravel() & np.isfinite(confidence).ravel())
+    y, x = np.divmod(rows, points.grid.shape[1])
+    in_photo = points.transform.points_to_original(np.stack([x, y], axis=1).astype(np.float64))
+    xy = transform.points_to_network(in_photo)
+    inside = ((xy >= -0.5) & (xy < np.array([width, height]) - 0.5)).all(axis=1)
+    rows, xy = rows[inside], xy[inside]
+    column, line = np.floor((xy + 0.5) / stride).astype(np.int64).T
+    cell = line * -(-width // stride) + column
+    order = np.lexsort((-confidence.ravel()[rows], cell))
+    best = np.sort(order[np.unique(cell[order], return_index=True)[1]])
+    return NetworkPoints(
+        xy[best], points.grid.reshape(-1, 3)[rows[best]].astype(np.float64), rows[best], False
+    )
 
 
 def lookup(

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from mast3r_model import InputError
 from mast3r_visloc.cameras import Camera
 from mast3r_visloc.formats.lines import relative_name
+from mast3r_visloc.reasons import reason
 
 from .contents import DensePoints, LocalizationMap, MapImage
 from .depth_files import MILLIMETRE, read_depth_file
@@ -78,7 +79,9 @@ def _read_document(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"cannot read {path}: {error}", "expected nerfstudio's transforms.json") from None
+        raise InputError(
+            f"cannot read {path}: {reason(error)}", "expected nerfstudio's transforms.json"
+        ) from None
     frames = document.get("frames") if isinstance(document, dict) else None
     if not isinstance(frames, list) or not frames or not all(isinstance(frame, dict) for frame in frames):
         raise InputError(f"{path} holds no list of frames", "expected nerfstudio's transforms.json")

@@ -6,6 +6,7 @@ the transform between the upright photo and the depth map, and the rest as JSON 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -165,7 +166,10 @@ def _load_points(path: Path, image: _SceneImage) -> DensePoints:
         raise InputError(f"{path} is broken: {_first_line(error)}", "save the scene again") from None
     if depth.shape != image.transform.network_shape or confidence.shape != depth.shape:
         raise InputError(f"{path} is broken: depth of image {image.number} has shape {depth.shape}")
-    return lift_depth(np.where(confidence > 0, depth, np.nan), image.camera, image.cam2world, image.transform)
+    lifted = lift_depth(
+        np.where(confidence > 0, depth, np.nan), image.camera, image.cam2world, image.transform
+    )
+    return dataclasses.replace(lifted, confidence=confidence)
 
 
 def _first_line(error: Exception) -> str:

@@ -104,4 +104,5 @@ def _turned_dense(points: DensePoints) -> DensePoints:
     return DensePoints(
         np.rot90(points.grid),
         ImageTransform(transform.original_shape[::-1], transform.network_shape[::-1], matrix),
+        None if points.confidence is None else np.rot90(points.confidence),
     )

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pycolmap
 from jaxtyping import Float
 
-from mast3r_model import InputError
-from mast3r_visloc.cameras import Camera, corner_pixels
+from mast3r_visloc.cameras import Camera, corner_pixels, with_focal
 
 from .contract import PnPResult
 from .outcome import LEAST_POINTS, solved, unsolved
@@ -64,20 +61,6 @@ def solve_unknown_focal(
         return unsolved(len(points2d), camera, "the points do not fix the focal length", info)
     matrix = found["cam_from_world"].matrix()
     return solved(matrix, points2d, points3d, Camera.from_colmap(tried), threshold_px, info)
-
-
-def with_focal(camera: Camera, focal: float) -> Camera:
-    """The camera with another focal length in pixels, along both axes.
-
-    Raises:
-        InputError: a focal length that is not positive.
-    """
-    if not (np.isfinite(focal) and focal > 0):
-        raise InputError(f"a focal length must be a positive number of pixels, got {focal}")
-    changed = list(camera.params)
-    for index in camera.to_colmap().focal_length_idxs():
-        changed[index] = focal
-    return dataclasses.replace(camera, params=tuple(changed))
 
 
 def suspicious_change(before: Camera, after: Camera) -> str | None:

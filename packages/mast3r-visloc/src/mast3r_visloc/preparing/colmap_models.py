@@ -12,6 +12,7 @@ from typing import BinaryIO
 import pycolmap
 
 from mast3r_model import InputError, OutputError, atomic_write, output_error
+from mast3r_visloc.reasons import reason
 
 from .placing import RawFile, place_file
 
@@ -41,7 +42,7 @@ def image_names(folder: Path) -> list[str]:
         with path.open("rb") as file:
             return list(_binary_names(file))
     except (OSError, ValueError, IndexError, struct.error) as error:
-        raise InputError(f"{path} is no list of images of COLMAP: {error}") from error
+        raise InputError(f"{path} is no list of images of COLMAP: {reason(error)}") from error
 
 
 def _text_names(lines: Iterator[str]) -> Iterator[str]:

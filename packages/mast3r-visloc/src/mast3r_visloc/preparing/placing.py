@@ -13,6 +13,7 @@ from PIL import Image
 
 from mast3r_model import ImageError, InputError, atomic_write, output_error
 from mast3r_visloc.formats.lines import relative_name
+from mast3r_visloc.reasons import reason
 
 from .contract import Placed
 
@@ -42,7 +43,7 @@ class RawFile:
         try:
             return _archive(self.path).read(self.member) if self.member else self.path.read_bytes()
         except (OSError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
-            raise InputError(f"cannot read {self}: {error}", "download or unpack it again") from error
+            raise InputError(f"cannot read {self}: {reason(error)}", "download or unpack it again") from error
 
 
 @lru_cache(maxsize=4)
@@ -60,7 +61,7 @@ def zip_members(path: Path) -> list[str]:
     try:
         return [entry.filename for entry in _archive(path).infolist() if not entry.is_dir()]
     except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"cannot read {path}: {error}", "download it again") from error
+        raise InputError(f"cannot read {path}: {reason(error)}", "download it again") from error
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -127,7 +128,7 @@ def read_lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
+        raise InputError(f"cannot read {path}: {reason(error)}") from error
 
 
 def photo_size(path: Path) -> tuple[int, int]:
@@ -140,7 +141,7 @@ def photo_size(path: Path) -> tuple[int, int]:
         with Image.open(path) as photo:
             return photo.size
     except Exception as error:  # Pillow's parsers raise many kinds for damaged files
-        raise ImageError(f"cannot read the photo {path}: {error}", "download it again") from error
+        raise ImageError(f"cannot read the photo {path}: {reason(error)}", "download it again") from error
 
 
 def first_existing(folder: Path, names: Iterable[str]) -> Path | None:
