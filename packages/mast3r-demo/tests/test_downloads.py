@@ -7,6 +7,7 @@ import datetime
 import io
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,22 @@ def test_depth_maps_are_arrays_of_the_network_s_size(
     with np.load(folder / "depth" / "0002.jpg.npz", allow_pickle=False) as file:
         np.testing.assert_array_equal(file["depth"], result.scene.images[1].depth)
         np.testing.assert_allclose(file["intrinsics"], result.scene.images[1].network_intrinsics)
+
+
+def test_depth_maps_are_cleaned_as_the_view_is(session: Session, tmp_path: Path) -> None:
+    result = small_result(session.uploads)
+    first = result.scene.images[0]
+    near = first.depth.copy()
+    near[20:28, 30:50] = 1.0  # in front of what the others see
+    images = (replace(first, depth=near, confidence=np.full(near.shape, 1.6)), *result.scene.images[1:])
+    result = replace(result, scene=replace(result.scene, images=images))
+    hidden = []
+    for clean in (False, True):
+        path = build_download("depth", result, replace(VIEW, clean_depth=clean), session)
+        with np.load(unzipped(path, tmp_path) / "depth" / "0001.jpg.npz", allow_pickle=False) as file:
+            hidden.append((file["confidence"] == 0).sum())
+    assert hidden[0] == 0
+    assert 50 < hidden[1] <= 160
 
 
 def test_groups_are_files_of_a_zip(session: Session) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mast3r_model import InputError, NothingFoundError, registry
+from mast3r_sfm import ViewFilters, filtered
 
 from .photo_copies import PHOTO_FOLDER, copy_name, write_photo_copies
 from .views import ViewSettings, shown_scene, write_camera_csv
@@ -93,7 +94,7 @@ def build_download(
     if name not in DOWNLOADS:
         raise InputError(f"there is no download {name!r}", f"choose one of {', '.join(DOWNLOADS)}")
     download = DOWNLOADS[name]
-    whole = _portable(result.scene)
+    whole = _portable(_cleaned(result.scene, view))
     shown = replace(shown_scene(result.scene, view), image_folder=PHOTO_FOLDER)
     shown = _renamed(shown)
     contents = Contents(whole, shown, _names(session))
@@ -137,6 +138,12 @@ def zip_folder(folder: Path, path: Path) -> None:
             packed = file.suffix.lower() in PACKED
             method = zipfile.ZIP_STORED if packed else zipfile.ZIP_DEFLATED
             archive.write(file, file.relative_to(folder).as_posix(), method, 1)
+
+
+def _cleaned(scene: Scene, view: ViewSettings) -> Scene:
+    """The whole scene with its depths cleaned, as `mast3r_sfm.reconstruct` does, if the page says so."""
+    cleaned = filtered(scene, ViewFilters(clean_depth=view.clean_depth))
+    return replace(cleaned, appearance=scene.appearance)
 
 
 def _portable(scene: Scene) -> Scene:

@@ -72,8 +72,11 @@ def map_of_result(result: Reconstruction, session: Session) -> Path:
     Raises:
         OutputError: it cannot be written.
     """
+    from mast3r_sfm import ViewFilters, filtered
+
     folder = session.folder / "map"
-    scene = replace(result.scene, image_folder=str(_photo_folder(result)))
+    clean = filtered(result.scene, ViewFilters(clean_depth=True))
+    scene = replace(clean, image_folder=str(_photo_folder(result)))
     scene.save(folder, formats=())
     return folder
 
