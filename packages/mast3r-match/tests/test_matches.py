@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from PIL import Image
 
 from mast3r_match import Matches, draw_matches, save_match_picture, verify_matches
 from mast3r_match.selection import away_from_border, spread_selection
-from mast3r_model import ImageTransform, InputError, OutputError
+from mast3r_model import ConfigError, ImageTransform, InputError, OutputError
 
 
 def make_matches(count: int = 60, seed: int = 0) -> Matches:
@@ -37,7 +39,7 @@ def make_matches(count: int = 60, seed: int = 0) -> Matches:
     )
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".json"])
+@pytest.mark.parametrize("suffix", [".npz", ".json", ".h5"])
 @pytest.mark.parametrize("count", [0, 1, 60])
 def test_files_hold_everything(tmp_path: Path, suffix: str, count: int) -> None:
     matches = make_matches(count)
@@ -67,6 +69,39 @@ def test_csv_has_a_row_per_match(tmp_path: Path) -> None:
     assert list(rows[0])[:5] == ["x0", "y0", "x1", "y1", "score"]
 
 
+@pytest.mark.parametrize(
+    ("names", "groups"),
+    [
+        (("photos/é a.jpg", "b.jpg"), ("é a.jpg", "b.jpg")),
+        (("left/1.jpg", "right/1.jpg"), ("left/1.jpg", "right/1.jpg")),
+        (("/x/db/1.jpg", "/y/db/1.jpg"), ("x/db/1.jpg", "y/db/1.jpg")),
+        (("same.jpg", "same.jpg"), ("0/same.jpg", "1/same.jpg")),
+    ],
+)
+def test_h5_is_laid_out_as_hloc_reads_it(
+    tmp_path: Path, names: tuple[str, str], groups: tuple[str, str]
+) -> None:
+    h5py = pytest.importorskip("h5py")
+    matches = dataclasses.replace(make_matches(), name0=names[0], name1=names[1])
+    matches.save(tmp_path / "m.h5")
+    with h5py.File(tmp_path / "m.h5") as file:
+        pair = file["/".join(group.replace("/", "-") for group in groups)]
+        rows = pair["matches0"][()]
+        found = file[groups[0]]["keypoints"][()], file[groups[1]]["keypoints"][()][rows]
+        np.testing.assert_array_equal(pair["matching_scores0"][()], matches.scores)
+    np.testing.assert_array_equal(found[0], matches.keypoints0)
+    np.testing.assert_array_equal(found[1], matches.keypoints1)
+    assert Matches.load(tmp_path / "m.h5").name1 == names[1]
+
+
+def test_h5_without_h5py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ConfigError, match="need h5py") as error:
+        make_matches().save(tmp_path / "m.h5")
+    assert error.value.hint == "pip install 'mast3r-match[hloc]'"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_bad_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"\.xyz"):
         make_matches().save(tmp_path / "m.xyz")
@@ -77,7 +112,8 @@ def test_bad_files(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", a=np.ones(3))
     (tmp_path / "other.json").write_text("{}")
     (tmp_path / "list.json").write_text("[1, 2]")
-    for name in ("text.npz", "other.npz", "other.json", "list.json"):
+    (tmp_path / "text.h5").write_text("hello")
+    for name in ("text.h5", "text.npz", "other.npz", "other.json", "list.json"):
         with pytest.raises(InputError, match=name):
             Matches.load(tmp_path / name)
 

@@ -158,7 +158,8 @@ _MATCH_FLAGS: list[Callable[..., Any]] = [
         help="Lines in the picture.",
     ),
     output_option(
-        help="File (.npz, .csv, .json) for one pair, a folder for many; default matches.npz, matches/."
+        help="File (.npz, .csv, .json, or .h5 for hloc) for one pair, a folder for many; default "
+        "matches.npz, matches/."
     ),
     model_options,
 ]

@@ -92,7 +92,7 @@ class Matches:
         return self.select(spread_selection(self.keypoints0, self.scores, count))
 
     def save(self, path: str | Path) -> None:
-        """Write the matches; the format goes by the suffix: .npz (everything), .json, .csv.
+        """Write the matches; the format goes by the suffix: .npz (everything), .json, .csv, .h5.
 
         Raises:
             InputError: an unknown suffix.
@@ -104,7 +104,7 @@ class Matches:
 
     @classmethod
     def load(cls, path: str | Path) -> Matches:
-        """Read what `save` wrote as .npz or .json.
+        """Read what `save` wrote as .npz, .json or .h5.
 
         Raises:
             InputError: the file is missing or is something else.

@@ -2,7 +2,7 @@
 
 ``.npz`` holds ``keypoints0``, ``keypoints1`` (n, 2) and ``scores`` (n,), float32, the 3D points where there
 are any, and one JSON string ``about`` that says the rest: photos, sizes, transforms, model and options.
-``.json`` holds the same as one object, ``.csv`` a row per match.
+``.json`` holds the same as one object, ``.csv`` a row per match, ``.h5`` what hloc reads (`hloc_files`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 
 from mast3r_model import ImageTransform, InputError, atomic_write
 
+from .hloc_files import read_hloc, require_h5py, write_hloc
 from .matches import Matches
 
 SCHEMA = "mast3r.matches/1"
@@ -32,7 +33,7 @@ def save_matches(matches: Matches, path: str | Path) -> None:
 
 
 def load_matches(path: str | Path) -> Matches:
-    """Read an .npz or .json file of matches; see `Matches.load`."""
+    """Read an .npz, .json or .h5 file of matches; see `Matches.load`."""
     suffix = Path(path).suffix.lower()
     if suffix not in _READERS:
         raise InputError(f"cannot read matches from {path}", f"expected {' or '.join(_READERS)}")
@@ -50,12 +51,15 @@ def checked_suffix(path: str | Path) -> str:
 
     Raises:
         InputError: no format has it.
+        ConfigError: what writes it is not installed.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in _WRITERS:
         raise InputError(
             f"unknown format of {path}: {suffix or 'no suffix'}", f"use one of {', '.join(_WRITERS)}"
         )
+    if suffix == ".h5":
+        require_h5py()
     return suffix
 
 
@@ -149,5 +153,10 @@ _WRITERS: dict[str, Callable[[Matches, Path], None]] = {
     ".npz": _write_npz,
     ".json": _write_json,
     ".csv": _write_csv,
+    ".h5": lambda matches, path: write_hloc(path, about(matches), arrays(matches)),
 }
-_READERS: dict[str, Callable[[Path], dict[str, Any]]] = {".npz": _read_npz, ".json": _read_json}
+_READERS: dict[str, Callable[[Path], dict[str, Any]]] = {
+    ".npz": _read_npz,
+    ".json": _read_json,
+    ".h5": read_hloc,
+}
