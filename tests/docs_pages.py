@@ -26,6 +26,9 @@ PAGES = sorted(
     for page in ROOT.glob(pattern)
 )
 PROGRAMS = r"(?:[A-Z_]+=\S+ )*(?:mast3r|pip|uv|python3?|pytest|bash|torchrun|git|docker|eval)\b"
+STILL_LIFE = (
+    ROOT / "packages" / "mast3r-demo" / "src" / "mast3r_demo" / "quickstart" / "still_life" / "photos"
+)
 NETWORK_SIDE = 96
 """Long side of what the network sees where the pages leave it at its default: a page says what a user types, and
 the tests' photos are small."""
@@ -79,13 +82,7 @@ def sample_folder(folder: Path) -> Path:
         shutil.copy(ROOT / "examples" / name, folder / "examples" / name)
         for copy in (name, {"a.jpg": "left.jpg", "b.jpg": "right.jpg"}[name]):
             shutil.copy(ROOT / "examples" / name, folder / copy)
-    first, second = (Image.open(folder / name) for name in ("a.jpg", "b.jpg"))
-    views = [
-        first.resize((320, 240)),
-        second.resize((320, 240)),
-        second.crop((40, 30, 600, 450)).resize((320, 240)),
-        first.crop((32, 24, 608, 456)).resize((320, 240)),
-    ]
+    views = [Image.open(STILL_LIFE / f"{number}.jpg") for number in range(1, 5)]
     for inside in ("photos", "more_photos", "masks"):
         (folder / inside).mkdir()
     for number, view in enumerate(views[:3], start=1):
@@ -94,13 +91,14 @@ def sample_folder(folder: Path) -> Path:
         mask[200:] = 0
         Image.fromarray(mask).save(folder / "masks" / f"{number:02}.png")
     for name in "ab":
-        Image.new("L", first.size, 255).save(folder / "masks" / f"{name}.png")
+        Image.new("L", (640, 480), 255).save(folder / "masks" / f"{name}.png")
     for place in ("more_photos/04.jpg", "photo.jpg"):
         views[3].save(folder / place, quality=92)
     np.savetxt(folder / "K.txt", [[300.0, 0, 159.5], [0, 300.0, 119.5], [0, 0, 1]])
     video = cv2.VideoWriter(str(folder / "walk.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 4, (320, 240))
+    wall = Image.open(folder / "b.jpg")
     for number in range(10):
-        shifted = second.crop((4 * number, 0, 560 + 4 * number, 420)).resize((320, 240))
+        shifted = wall.crop((4 * number, 0, 560 + 4 * number, 420)).resize((320, 240))
         video.write(np.asarray(shifted)[..., ::-1])
     video.release()
     return folder

@@ -133,7 +133,7 @@ def rows() -> Iterator[object]:
             yield pytest.param(heading, row, id=f"{heading}: {row[0]}".replace("`", ""))
 
 
-@pytest.mark.parametrize(("heading", "row"), rows())
+@pytest.mark.parametrize(("heading", "row"), list(rows()))
 def test_what_a_row_names_is_there(heading: str, row: list[str]) -> None:
     flags_exist(command_named(heading), codes(row[1]))
     if heading.startswith(("`mast3r", "Flags")):
