@@ -1,6 +1,6 @@
 """Matches in one HDF5 file, laid out as hloc lays out its two (spec 60 F4).
 
-A group per photo holds ``keypoints`` (n, 2), in the photo's pixels, a pixel's centre at the integer. The group
+A group per photo holds ``keypoints`` (n, 2), in pixels of the photo, whose centres are integers. The group
 of the pair, ``<name 0>/<name 1>`` with slashes in names turned into dashes, holds ``matches0`` (n,), the row
 of the other photo's keypoints or -1, and ``matching_scores0`` (n,). hloc takes the file for its features and
 for its matches alike. The attribute ``about`` says the rest, as in the other formats.
