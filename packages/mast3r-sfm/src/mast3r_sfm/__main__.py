@@ -1,4 +1,4 @@
-"""``python -m mast3r_sfm``: the commands of this package without the umbrella, such as ``... sfm photos/``."""
+"""``python -m mast3r_sfm``: the commands of this package alone, as ``... sfm photos/``."""
 
 from __future__ import annotations
 
