@@ -157,6 +157,36 @@ def test_two_photos_are_matched(server: Running, house: list[Path]) -> None:
     assert fewer < count
 
 
+def test_a_photo_is_localized_in_the_sessions_scene(
+    done: tuple[Client, dict[str, Any], str], house: list[Path]
+) -> None:
+    from mast3r_demo.localizing import localizer_names
+
+    if not localizer_names():
+        pytest.skip("nobody localizes here")
+    client, _, _ = done
+    status, view, pose = client.predict(photo=handle_file(house[1]), api_name="/localize")
+    assert Path(path_of(view)).read_bytes()[:4] == b"glTF"
+    assert pose["success"], status
+    assert pose["inliers"] > 10
+    assert np.array(pose["cam2world"]).shape == (4, 4)
+
+
+def test_a_video_becomes_a_scene(server: Running, house: list[Path], tmp_path: Path) -> None:
+    import cv2
+
+    video = tmp_path / "walk.avi"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 10, (160, 120))
+    for path in house:
+        for _ in range(10):
+            writer.write(cv2.imread(str(path)))
+    writer.release()
+    client = server.client()
+    report, _ = client.predict(video=handle_file(video), fps=1.0, pairs="swin", image_size=SIZE,
+                               quality="coarse", api_name="/reconstruct")  # fmt: skip
+    assert len(report["photos"]) == 3
+
+
 def test_documented_names_are_the_only_ones(server: Running) -> None:
     named = server.client().view_api(return_format="dict", print_info=False)["named_endpoints"]
     expected = {"/reconstruct", "/match", "/export"}

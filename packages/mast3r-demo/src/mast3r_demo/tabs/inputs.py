@@ -15,6 +15,7 @@ from mast3r_demo.example_sets import ExampleSet
 from mast3r_demo.uploads import PHOTO_TYPES, VIDEO_TYPES
 
 GALLERY_HEIGHT = 220
+EXAMPLES_HEIGHT = 200
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def build_inputs(examples: Sequence[ExampleSet]) -> Inputs:
         video = gr.Video(
             label="Video",
             sources=["upload"],
-            include_audio=False,
+            include_audio=True,  # without, gradio wants ffmpeg
             buttons=[],
             height=200,
             elem_id="mast3r-video",
@@ -83,7 +84,7 @@ def _example_gallery(examples: Sequence[ExampleSet]) -> gr.Gallery | None:
         [(str(example.photos[0]), f"{example.name} ({len(example.photos)})") for example in examples],
         label="Examples: click one",
         columns=2,
-        height=140,
+        height=EXAMPLES_HEIGHT,
         object_fit="cover",
         allow_preview=False,
         interactive=False,

@@ -60,7 +60,11 @@ def build_localize(services: Services, state: gr.State) -> None:
             pose = gr.JSON(label="Pose", elem_id="mast3r-localize-pose")
 
     def start(
-        visit: Visit | None, source: str, archive: str | None, photo: str | None, localizer: str
+        visit: Visit | None,
+        source: str = OF_RESULT,
+        archive: str | None = None,
+        photo: str | None = None,
+        localizer: str | None = None,
     ) -> Iterator[Any]:
         """Where a photo was taken: a line about it, the map with the photo in it as GLB, and the pose."""
         visit = services.visits.enter(visit)
@@ -98,7 +102,12 @@ def build_localize(services: Services, state: gr.State) -> None:
 
 
 def localized(
-    services: Services, visit: Visit, source: str, archive: str | None, photo: str | None, localizer: str
+    services: Services,
+    visit: Visit,
+    source: str,
+    archive: str | None,
+    photo: str | None,
+    localizer: str | None,
 ) -> Iterator[tuple[str, str | None, LocalizedPhoto | None]]:
     """Localize; yields the status line, in the end with the GLB and what was found.
 

@@ -46,12 +46,13 @@ class Viewer:
 def build_viewer() -> Viewer:
     """Place it here."""
     model = gr.Model3D(
-        label="3D view: drag to turn, wheel to zoom, Ctrl and drag to move",
+        label="3D view",
         height=520,
         clear_color=(0.11, 0.12, 0.14, 1.0),
         interactive=False,
         elem_id="mast3r-view3d",
     )
+    gr.Markdown("Drag to turn, wheel to zoom, Ctrl and drag to move.", elem_classes="mast3r-hint")
     with gr.Row(equal_height=False):
         with gr.Column(min_width=240):
             controls = {control.name: component(control) for control in VIEW[:2]}
