@@ -13,12 +13,13 @@ import numpy as np
 import pycolmap
 import pytest
 import trimesh
+from PIL import Image
 
 from mast3r_sfm.appearance import Appearance
 from mast3r_sfm.cameras import read_cameras
 from mast3r_sfm.exports.camera_list import write_camera_list
 from mast3r_sfm.exports.colmap_model import write_colmap
-from mast3r_sfm.exports.depth_maps import read_float_tiff, write_depth_maps
+from mast3r_sfm.exports.depth_maps import read_float_tiff, write_depth_maps, write_float_tiff
 from mast3r_sfm.exports.glb import GlbView, glb_scene, write_glb
 from mast3r_sfm.exports.grid_mesh import grid_mesh
 from mast3r_sfm.exports.nerfstudio import write_nerfstudio
@@ -292,3 +293,29 @@ def test_cameras_as_json_say_what_they_mean(scene: Scene, tmp_path: Path) -> Non
         assert (row["name"], row["height"], row["width"]) == (image.name, *image.original_shape)
         np.testing.assert_array_equal(row["intrinsics"], image.intrinsics)
         np.testing.assert_array_equal(row["cam2world"], image.cam2world)
+
+
+def test_equal_maps_are_equal_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """libtiff leaves a byte of old memory between pixels and directory where these end at an odd place."""
+    save, poisoned, count = Image.Image.save, list[int](), 0
+
+    def poisoning(self: Image.Image, file: Any, *arguments: Any, **options: Any) -> None:
+        save(self, file, *arguments, **options)
+        data = bytearray(file.getvalue())
+        with Image.open(file) as written:
+            ends = [s + c for s, c in zip(written.tag_v2[273], written.tag_v2[279], strict=True)]  # type: ignore[attr-defined]
+        if max(ends) < int.from_bytes(data[4:8], "little"):
+            poisoned.append(max(ends))
+            data[max(ends)] = 0xAB
+            file.seek(0)
+            file.write(data)
+
+    monkeypatch.setattr(Image.Image, "save", poisoning)
+    for side in range(20, 40):
+        values = np.random.default_rng(side).random((side, side)).astype(np.float32)
+        write_float_tiff(tmp_path / "a.tiff", values)
+        np.testing.assert_array_equal(read_float_tiff(tmp_path / "a.tiff"), values)
+        while poisoned:
+            count += 1
+            assert (tmp_path / "a.tiff").read_bytes()[poisoned.pop()] == 0
+    assert count > 3

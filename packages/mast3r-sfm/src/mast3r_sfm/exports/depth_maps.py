@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 if TYPE_CHECKING:
     from mast3r_sfm.scene import Scene
@@ -55,7 +55,21 @@ def write_float_tiff(path: Path, values: Float[np.ndarray, "h w"]) -> None:
     encoded = BytesIO()  # writing to the file itself, Pillow would not say that the disk is full
     tags = {PREDICTOR_TAG: FLOATING_POINT_PREDICTOR}
     image.save(encoded, format="TIFF", compression="tiff_adobe_deflate", tiffinfo=tags)
-    path.write_bytes(encoded.getvalue())
+    path.write_bytes(_without_garbage(encoded))
+
+
+def _without_garbage(encoded: BytesIO) -> bytes:
+    """The TIFF with 0 between its pixels and its directory, where libtiff leaves a byte of old memory."""
+    data = bytearray(encoded.getvalue())
+    with Image.open(encoded) as image:
+        assert isinstance(image, TiffImagePlugin.TiffImageFile)
+        tags = image.tag_v2
+        strips = zip(tags[TiffImagePlugin.STRIPOFFSETS], tags[TiffImagePlugin.STRIPBYTECOUNTS], strict=True)
+        end = max(start + count for start, count in strips)
+    directory = int.from_bytes(data[4:8], "little" if data[:2] == b"II" else "big")
+    if end < directory:
+        data[end:directory] = bytes(directory - end)
+    return bytes(data)
 
 
 def read_float_tiff(path: Path) -> Float[np.ndarray, "h w"]:
