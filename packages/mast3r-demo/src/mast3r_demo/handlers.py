@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import html
 import inspect
 import logging
 import secrets
@@ -41,15 +42,18 @@ def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
 
 def as_page_error(error: Exception) -> gr.Error:
     """What gradio shows of an error."""
+    return error if isinstance(error, gr.Error) else page_error(error_text(error))
+
+
+def error_text(error: Exception) -> str:
+    """An error in words that a visitor may read; the unexpected is a number, for the log."""
     if isinstance(error, gr.Error):
-        return error
+        return html.unescape(error.message)
     if isinstance(error, Mast3rError):
-        return page_error(f"{error.message} ({error.hint})" if error.hint else error.message)
+        return f"{error.message} ({error.hint})" if error.hint else error.message
     number = secrets.token_hex(4)
     LOGGER.error("error %s in the page", number, exc_info=error)
-    return page_error(
-        f"Something went wrong that should not have. The server's log says more under {number}."
-    )
+    return f"Something went wrong that should not have. The server's log says more under {number}."
 
 
 def page_error(text: str) -> gr.Error:

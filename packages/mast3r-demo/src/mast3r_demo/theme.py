@@ -26,13 +26,18 @@ CSS = """
 .mast3r-status.error .stage { color: var(--error-text-color, #b91c1c); }
 .dark .mast3r-status.error .stage { color: #fca5a5; }
 .mast3r-status.done .bar > div { background: #16a34a; }
-#mast3r-status .wrap span.error { display: none; }
+#mast3r-status .wrap span.error, #mast3r-match-status .wrap span.error,
+#mast3r-localize-status .wrap span.error { display: none; }
 #mast3r-log textarea { font-family: var(--font-mono); font-size: 0.8rem; }
 #mast3r-downloads button { min-width: 7rem; }
 #mast3r-view3d { min-height: 24rem; }
-.mast3r-hint p { color: var(--body-text-color-subdued); font-size: 0.9rem; margin: 0; }
+#mast3r-view3d canvas, #mast3r-localize-view3d canvas { width: 100% !important; height: 100% !important; }
+#mast3r-gallery .grid-container, #mast3r-examples .grid-container { overflow-x: hidden;
+  grid-template-columns: repeat(var(--grid-cols), minmax(0, 1fr)); }
+.mast3r-hint p { color: var(--body-text-color-subdued); font-size: 0.85rem !important; margin: 0; }
 @media (max-width: 640px) {
   .gradio-container { padding: 0.4rem !important; }
+  .gradio-container main { padding: 0.4rem !important; }
   #mast3r-downloads button { min-width: 5.5rem; flex: 1 1 40%; }
 }
 """

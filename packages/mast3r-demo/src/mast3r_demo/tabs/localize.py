@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from mast3r_demo.handlers import guarded, page_error
+from mast3r_demo.handlers import error_text, guarded, page_error
 from mast3r_demo.jobs import Cancelled, JobControl, said_of
 from mast3r_demo.localizing import localize_photo, localizer_names, map_of_result, map_of_upload
 from mast3r_demo.services import Services
@@ -69,8 +69,13 @@ def build_localize(services: Services, state: gr.State) -> None:
         """Where a photo was taken: a line about it, the map with the photo in it as GLB, and the pose."""
         visit = services.visits.enter(visit)
         yield visit, status_html("Starting", mood="busy"), None, None
-        for html, glb, found in localized(services, visit, source, archive, photo, localizer):
-            yield visit, html, glb, None if found is None else pose_of(found)
+        try:
+            for html, glb, found in localized(services, visit, source, archive, photo, localizer):
+                yield visit, html, glb, None if found is None else pose_of(found)
+        except Exception as error:
+            text = error_text(error)
+            yield visit, status_html(text, mood="error"), None, None
+            raise page_error(text) from error
 
     @guarded
     def stop(visit: Visit | None) -> str:

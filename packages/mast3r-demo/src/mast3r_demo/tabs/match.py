@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from mast3r_demo.handlers import guarded, page_error
+from mast3r_demo.handlers import error_text, guarded, page_error
 from mast3r_demo.jobs import Cancelled, JobControl, said_of
 from mast3r_demo.services import Services
 from mast3r_demo.showing import save_picture
@@ -73,14 +74,18 @@ def build_match(services: Services, state: gr.State) -> None:
     ) -> Iterator[dict[Any, Any]]:
         visit = services.visits.enter(visit)
         yield {state: visit, status: status_html("Starting", mood="busy")}
-        for html, matches in match_photos(services, visit, photo0, photo1, fine=fine, size=size):
-            yield {status: html}
-            if matches is not None:
-                low, high = matches.confidence_range()
-                slider = gr.update(
-                    minimum=low, maximum=high, value=low, step=(high - low) / 100, visible=True
-                )
-                yield {found: matches, confidence: slider, **shown(visit, matches, low)}
+        try:
+            for html, matches in match_photos(services, visit, photo0, photo1, fine=fine, size=size):
+                yield {status: html}
+                if matches is not None:
+                    low, high = matches.confidence_range()
+                    low, high = math.floor(100 * low) / 100, math.ceil(100 * high) / 100
+                    slider = gr.update(minimum=low, maximum=high, value=low, step=0.01, visible=True)
+                    yield {found: matches, confidence: slider, **shown(visit, matches, low)}
+        except Exception as error:
+            text = error_text(error)
+            yield {status: status_html(text, mood="error")}
+            raise page_error(text) from error
 
     def shown(visit: Visit, matches: Any, above: float) -> dict[Any, Any]:
         files = save_matches(visit, matches, above)

@@ -10,7 +10,7 @@ import gradio as gr
 
 from mast3r_demo.controls import ADVANCED, BASIC
 from mast3r_demo.example_sets import ExampleSet
-from mast3r_demo.handlers import as_page_error, guarded, page_error
+from mast3r_demo.handlers import error_text, guarded, page_error
 from mast3r_demo.jobs import Cancelled, said_of
 from mast3r_demo.request import settings_from
 from mast3r_demo.running import RunFailed, RunRequest, run, summary
@@ -240,9 +240,9 @@ def _wire_run(services: Services, tab: ReconstructTab, state: gr.State) -> Any:
             yield {tab.status: status_html(error.text, mood=mood), tab.log: f"{said}\n{error.text}"}
             failed = None if error.cancelled else page_error(error.text)
         except Exception as error:
-            failed = as_page_error(error)
-            text = f"{error.message} ({error.hint})" if isinstance(error, Mast3rError) else str(failed)
-            yield {tab.status: status_html(text.removesuffix(" (None)"), mood="error")}
+            text = error_text(error)
+            failed = page_error(text)
+            yield {tab.status: status_html(text, mood="error")}
         yield idle
         if failed is not None:
             raise failed
