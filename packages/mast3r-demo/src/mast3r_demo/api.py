@@ -25,7 +25,7 @@ from .request import view_from
 from .running import RunFailed, run
 from .services import Services
 from .tabs.downloads import build_file
-from .tabs.reconstruct import DEVICE, SETTING_NAMES, request_of
+from .tabs.run_inputs import DEVICE, SETTING_NAMES, request_of
 from .tabs.viewer import ALL_PHOTOS, VIEW_NAMES, split_view_values
 from .visits import Visit
 

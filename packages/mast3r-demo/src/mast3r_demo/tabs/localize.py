@@ -20,7 +20,8 @@ from mast3r_model import InputError
 if TYPE_CHECKING:
     from mast3r_demo.localizing import LocalizedPhoto
 
-DEVICE = "device"
+from .run_inputs import DEVICE
+
 IDLE = "Reconstruct a place in the first tab, or add a map; then add a photo of the place."
 OF_RESULT, OF_UPLOAD = "result", "upload"
 MAPS = [("The reconstruction of the first tab", OF_RESULT), ("A zip", OF_UPLOAD)]

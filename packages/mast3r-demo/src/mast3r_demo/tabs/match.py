@@ -18,7 +18,8 @@ from mast3r_demo.uploads import PHOTO_TYPES, Taken, take_photos
 from mast3r_demo.visits import Visit
 from mast3r_model import InputError
 
-DEVICE = "device"
+from .run_inputs import DEVICE
+
 IDLE = "Add two photos of the same thing, and press Match."
 
 

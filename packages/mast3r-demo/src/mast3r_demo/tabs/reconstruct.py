@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from mast3r_demo.controls import ADVANCED, BASIC
 from mast3r_demo.example_sets import ExampleSet
-from mast3r_demo.handlers import error_text, guarded, page_error
-from mast3r_demo.jobs import Cancelled, said_of
+from mast3r_demo.handlers import guarded
 from mast3r_demo.request import settings_from
-from mast3r_demo.running import RunFailed, RunRequest, run, summary
+from mast3r_demo.running import summary
 from mast3r_demo.services import Services
-from mast3r_demo.status import IDLE_TEXT, Mood, status_html
+from mast3r_demo.status import IDLE_TEXT, status_html
 from mast3r_demo.uploads import take_photos, thumbnails
 from mast3r_demo.visits import Visit
 from mast3r_model import Mast3rError
@@ -30,18 +28,14 @@ from .pictures import (
     build_camera_table,
     build_match_pictures,
     build_photo_pictures,
-    pair_list,
-    photo_choices,
     wire_camera_table,
     wire_match_pictures,
     wire_photo_pictures,
 )
+from .run_events import wire_run
+from .run_inputs import SETTING_NAMES
 from .settings_panel import SettingsPanel, build_settings, default_values, wire_settings
-from .viewer import ALL_PHOTOS, Viewer, build_viewer, split_view_values, threshold_text, wire_viewer
-
-DEVICE = "device"
-"""Events of this id run one after another."""
-SETTING_NAMES = tuple(control.name for control in (*BASIC, *ADVANCED))
+from .viewer import Viewer, build_viewer, wire_viewer
 
 
 @dataclass(frozen=True)
@@ -76,15 +70,6 @@ class ReconstructTab:
             *(panel.controls[name] for name in SETTING_NAMES),
             *self.viewer.inputs,
         ]
-
-
-def request_of(given: Sequence[Any]) -> RunRequest:
-    """The values of `ReconstructTab.run_inputs` as a request."""
-    settings = given[6 : 6 + len(SETTING_NAMES)]
-    view, _ = split_view_values(tuple(given[6 + len(SETTING_NAMES) :]))
-    photos, video, fps, focal, intrinsics, masks = given[:6]
-    chosen = dict(zip(SETTING_NAMES, settings, strict=True))
-    return RunRequest(photos, video, fps, focal, intrinsics, masks, chosen, view)
 
 
 def build_reconstruct(services: Services, examples: Sequence[ExampleSet]) -> ReconstructTab:
@@ -143,7 +128,7 @@ def wire_reconstruct(services: Services, tab: ReconstructTab, state: gr.State) -
     wire_settings(tab.panel, tab.count, services.options.page_image_size)
     wire_viewer(services, tab.viewer, state)
     wire_downloads(services, tab.downloads, tab.viewer, state)
-    finished = _wire_run(services, tab, state)
+    finished = wire_run(services, tab, state)
     for pictures in tab.photo_tabs:
         wire_photo_pictures(services, pictures, state, finished)
     wire_match_pictures(services, tab.matches, state, finished)
@@ -211,156 +196,12 @@ def _wire_inputs(services: Services, tab: ReconstructTab, state: gr.State) -> No
         "outputs": [state, inputs.summary],
     }
     looked.then(**telling, **{key: quick[key] for key in ("queue", "show_progress", "api_visibility")})
-    gr.on([control.change for control in chosen], **telling, **quick)  # type: ignore[attr-defined]
+    # a number that is being typed beside a slider may be out of its range, which gradio takes for an error
+    causes: list[Any] = [getattr(one, "release" if isinstance(one, gr.Slider) else "change") for one in chosen]
+    gr.on(causes, **telling, **quick)
     inputs.sort.click(
         lambda photos: sorted(photos or [], key=natural_key), [inputs.photos], [inputs.photos], **quick
     )
     inputs.video.change(
         lambda video: gr.update(visible=video is not None), [inputs.video], [inputs.fps], **quick
-    )
-
-
-def _wire_run(services: Services, tab: ReconstructTab, state: gr.State) -> Any:
-    """Run, Cancel, Clear; returns the event after which there is a result."""
-    running = {tab.run: gr.update(interactive=False), tab.cancel: gr.update(interactive=True)}
-    idle = {tab.run: gr.update(interactive=True), tab.cancel: gr.update(interactive=False)}
-
-    def start(visit: Visit | None, *given: Any) -> Iterator[dict[Any, Any]]:
-        failed: gr.Error | None = None
-        said = ""
-        try:
-            visit = services.visits.enter(visit)
-            yield {state: visit, tab.status: status_html("Starting", mood="busy"), **running}
-            for news in run(services, visit, request_of(given)):
-                said = news.log
-                shown = {} if news.view is None else {tab.viewer.model: _model_update(news)}
-                yield {tab.status: news.status, tab.log: news.log, **shown}
-        except RunFailed as error:
-            mood: Mood = "idle" if error.cancelled else "error"
-            yield {tab.status: status_html(error.text, mood=mood), tab.log: f"{said}\n{error.text}"}
-            failed = None if error.cancelled else page_error(error.text)
-        except Exception as error:
-            text = error_text(error)
-            failed = page_error(text)
-            yield {tab.status: status_html(text, mood="error")}
-        yield idle
-        if failed is not None:
-            raise failed
-
-    @guarded
-    def finish(visit: Visit | None, *given: Any) -> dict[Any, Any]:
-        values, _ = split_view_values(given)
-        return {**idle, **_filled(services, tab, visit, values)}
-
-    @guarded
-    def cancel(visit: Visit | None) -> dict[Any, Any]:
-        if visit is not None and visit.session.job is not None:
-            visit.session.job.cancel()
-        return {tab.status: status_html(said_of(Cancelled(), "")), **idle}
-
-    @guarded
-    def clear(visit: Visit | None) -> dict[Any, Any]:
-        if visit is not None:
-            job = visit.session.job
-            if job is not None and job.active:
-                job.cancel()
-                job.wait(10)
-            visit.session.clear()
-            visit.uploaded.clear()
-            visit.forget("view")
-        return {
-            tab.inputs.photos: None,
-            tab.inputs.video: None,
-            tab.viewer.model: None,
-            tab.log: "",
-            tab.status: status_html(IDLE_TEXT),
-            **{pictures.picture: None for pictures in tab.photo_tabs},
-            tab.matches.picture: None,
-            tab.matches.similarity: None,
-            **idle,
-            **_filled(services, tab, visit, {}),
-        }
-
-    filled = _filled_components(tab)
-    quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    started = tab.run.click(
-        start,
-        [state, *tab.run_inputs],
-        [state, tab.status, tab.log, tab.viewer.model, tab.run, tab.cancel],
-        concurrency_id=DEVICE,
-        concurrency_limit=1,
-        show_progress="minimal",
-        show_progress_on=[tab.status],
-        api_visibility="private",
-    )
-    finished = started.then(finish, [state, *tab.viewer.inputs], [tab.run, tab.cancel, *filled], **quick)
-    tab.cancel.click(cancel, [state], [tab.status, tab.run, tab.cancel], cancels=[started], **quick)
-    tab.clear.click(
-        clear,
-        [state],
-        [
-            tab.inputs.photos,
-            tab.inputs.video,
-            tab.viewer.model,
-            tab.log,
-            tab.status,
-            tab.run,
-            tab.cancel,
-            *(pictures.picture for pictures in tab.photo_tabs),
-            tab.matches.picture,
-            tab.matches.similarity,
-            *filled,
-        ],
-        cancels=[started],
-        **quick,
-    )
-    return finished
-
-
-def _model_update(news: Any) -> Any:
-    if news.camera is None:
-        return str(news.view)
-    return gr.update(value=str(news.view), camera_position=tuple(news.camera))
-
-
-def _filled_components(tab: ReconstructTab) -> list[Any]:
-    return [
-        tab.viewer.only_photo,
-        tab.viewer.threshold,
-        *(pictures.photo for pictures in tab.photo_tabs),
-        tab.matches.pair,
-        tab.downloads.row,
-        tab.downloads.command,
-    ]
-
-
-def _filled(services: Services, tab: ReconstructTab, visit: Visit | None, values: Any) -> dict[Any, Any]:
-    """What depends on the result: lists of photos and pairs, the downloads, the command."""
-    result = None if visit is None else visit.session.result
-    if visit is None or result is None:
-        nothing = gr.update(choices=[], value=None)
-        return {
-            tab.viewer.only_photo: gr.update(choices=[("All photos", ALL_PHOTOS)], value=ALL_PHOTOS),
-            tab.viewer.threshold: "",
-            **{pictures.photo: nothing for pictures in tab.photo_tabs},
-            tab.matches.pair: nothing,
-            tab.downloads.row: gr.update(visible=False),
-            tab.downloads.command: "",
-        }
-    photos, pairs = photo_choices(visit, result), pair_list(visit, result)
-    return {
-        tab.viewer.only_photo: gr.update(choices=[("All photos", ALL_PHOTOS), *photos], value=ALL_PHOTOS),
-        tab.viewer.threshold: threshold_text(services, visit, values),
-        **{pictures.photo: gr.update(choices=photos, value=0) for pictures in tab.photo_tabs},
-        tab.matches.pair: gr.update(choices=pairs, value=pairs[0][1] if pairs else None),
-        tab.downloads.row: gr.update(visible=True),
-        tab.downloads.command: _command(services, visit, result),
-    }
-
-
-def _command(services: Services, visit: Visit, result: Any) -> str:
-    names = visit.session.photo_names
-    inputs = list(dict.fromkeys(names.get(image.name, image.name) for image in result.images))
-    return str(
-        result.settings.command(inputs, "scene", count=len(result.images), model=services.network.name)
     )
