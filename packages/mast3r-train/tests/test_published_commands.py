@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from mast3r_model import ConfigError, ModelConfig, parse_expression
+from mast3r_train.cli import train_command
 from mast3r_train.conformance import assert_conforms
 from mast3r_train.loop.building import build_criterion, build_dataset, build_test_sets
 
@@ -61,8 +62,10 @@ def test_every_word_is_understood(name: str) -> None:
         check=True,
     )
     settings = json.loads(shown.stdout)["result"]["settings"]["train"]
+    spellings = [[word.lstrip("-") for word in parameter.opts] for parameter in train_command.params]
     for flag, text in options(COMMANDS[name]).items():
-        value = settings[flag.removeprefix("--").replace("_", "-")]
+        (own,) = (words for words in spellings if flag.removeprefix("--").replace("_", "-") in words)
+        (value,) = (settings[word] for word in own if word in settings)
         assert value is True if text == "" else str(value) == text or float(value) == float(text), flag
 
 
