@@ -166,7 +166,7 @@ def test_networks_and_sizes_have_their_own_folders(known_map: LocalizationMap) -
 def test_a_temporary_index_is_deleted(known_map: LocalizationMap, network: PatchNetwork) -> None:
     with Localizer(known_map, network, retrieval="all", size=SIZE) as localizer:  # type: ignore[arg-type]
         folder = localizer.index.folder
-        localizer.localize(known_map.images[0].path)
+        localizer.localize(known_map.images[0].path, camera=known_map.images[0].camera)
         assert len(list(folder.glob("*.safetensors"))) == 3
     assert not folder.exists()
     assert not (known_map.source / INDEX_FOLDER).exists()
@@ -268,7 +268,7 @@ def test_photos_that_cannot_be_read_have_no_vector(known_map: LocalizationMap, n
 def test_a_large_map_is_searched_by_its_vectors(
     known_map: LocalizationMap, network: PatchNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With an index, features are read of the shortlist alone."""
+    """With an index, features are read of a sample, once, and of the shortlist."""
     monkeypatch.setattr("mast3r_visloc.localizing.retrieval.SHORTLIST", 1)
     built(known_map, network)
     read: list[int] = []
@@ -277,6 +277,10 @@ def test_a_large_map_is_searched_by_its_vectors(
         MapIndex, "get", lambda index, numbers: read.extend(numbers) or original(index, numbers)
     )
     with Localizer(known_map, network, retrieval="encoder", size=SIZE) as localizer:  # type: ignore[arg-type]
-        pose = localizer.localize(known_map.images[1].path)
-    assert list(pose.candidates) == ["b.png"]
-    assert set(read) == {1}
+        sampled = list(read)
+        for _ in range(2):
+            pose = localizer.localize(known_map.images[1].path, camera=known_map.images[1].camera)
+            assert list(pose.candidates) == ["b.png"]
+    assert sampled == []
+    assert read.count(0) == 1  # the first of every so many, to fit the whitening to
+    assert 2 not in read

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mast3r_model import ConfigError, InputError, locate, nearest_names, registry
+from mast3r_model import CheckpointError, ConfigError, InputError, locate, nearest_names, registry
 from mast3r_visloc.datasets import Candidate
 from mast3r_visloc.evaluation import read_poses
 from mast3r_visloc.evaluation.lines import Horizon
@@ -82,7 +82,11 @@ def checkpoint_at_hand(model: str) -> Path | None:
     if given.is_file():
         name, folders = given.stem, [given.parent, *folders]
     else:
-        name = locate(model).text.rstrip("/").rpartition("/")[2].removesuffix(".pth")
+        try:
+            location = locate(model).text
+        except CheckpointError:  # told when the network is loaded
+            return None
+        name = location.rstrip("/").rpartition("/")[2].removesuffix(".pth")
     for folder in folders:
         checkpoint = folder / f"{name}_retrieval_trainingfree.pth"
         if checkpoint.is_file() and (folder / f"{name}_retrieval_codebook.pkl").is_file():
@@ -111,7 +115,6 @@ def choose_retrieval(
 
     Raises:
         InputError: an unknown retriever, or a file that is missing, broken, or says nothing of a query.
-        CheckpointError: ``auto``, and an unknown model.
         ConfigError: `prior` or `radius` without ``near``.
     """
     if text != "near" and (prior is not None or radius is not None):
