@@ -266,7 +266,7 @@ class Sneaky:
         {1, 2},
         Path("x"),
     ],
-    ids=repr,
+    ids=["command", "function", "command in an array", "structured", "text", "set", "path"],
 )
 def test_hostile_codebooks(
     content: object, write_checkpoint: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
