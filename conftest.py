@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: threads of their own only get in the way
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 REPOSITORY = Path(__file__).resolve().parent
 SHARED = Path(os.environ.get("MAST3R_SHARED", REPOSITORY.parent / "shared"))
 
