@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: threads of their own only get in the way
+if "PYTEST_XDIST_WORKER" in os.environ:  # two processes on two cores: more threads get in the way
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPOSITORY = Path(__file__).resolve().parent
