@@ -16,6 +16,8 @@ from mast3r_model import output_error
 from .session import Session, SessionStore
 
 LOGGER = logging.getLogger("mast3r.demo")
+STOP_SECONDS = 60.0
+"""A step of a job may take so long, on a slow machine."""
 KEPT_FILES = 3
 """Of one kind: the browser may still be fetching the last ones."""
 
@@ -30,13 +32,27 @@ class Visit:
         session: files, result and job.
         served: this visit's folder in gradio's.
         uploaded: where each file that gradio took in was copied to, by gradio's path.
+        stopped: Cancel was pressed, and nothing was started since. What a cancelled job has said last may
+            reach the page after the answer to Cancel.
     """
 
     def __init__(self, session: Session, gradio_folder: Path) -> None:
         self.session = session
         self.served = gradio_folder / secrets.token_hex(16)
         self.uploaded: dict[str, Path] = {}
+        self.stopped = False
         self.lock = threading.Lock()
+
+    def stop(self) -> None:
+        """Cancel what is running."""
+        self.stopped = True
+        if self.session.job is not None:
+            self.session.job.cancel()
+
+    def wait_for_stop(self) -> None:
+        """Wait until a cancelled job is at its next step, where it ends."""
+        if self.session.job is not None:
+            self.session.job.wait(STOP_SECONDS)
 
     def publish(self, path: Path, kind: str) -> Path:
         """Let the browser fetch a file; of the same kind the last three stay.

@@ -17,6 +17,8 @@ from mast3r_demo.uploads import PHOTO_TYPES, take_photos
 from mast3r_demo.visits import Visit
 from mast3r_model import InputError
 
+from .cancelling import wire_cancel
+
 if TYPE_CHECKING:
     from mast3r_demo.localizing import LocalizedPhoto
 
@@ -69,6 +71,7 @@ def build_localize(services: Services, state: gr.State) -> None:
     ) -> Iterator[Any]:
         """Where a photo was taken: a line about it, the map with the photo in it as GLB, and the pose."""
         visit = services.visits.enter(visit)
+        visit.stopped = False
         yield visit, status_html("Starting", mood="busy"), None, None
         try:
             for html, glb, found in localized(services, visit, source, archive, photo, localizer):
@@ -77,12 +80,6 @@ def build_localize(services: Services, state: gr.State) -> None:
             text = error_text(error)
             yield visit, status_html(text, mood="error"), None, None
             raise page_error(text) from error
-
-    @guarded
-    def stop(visit: Visit | None) -> str:
-        if visit is not None and visit.session.job is not None:
-            visit.session.job.cancel()
-        return status_html("Cancelled.")
 
     source.change(
         lambda chosen: gr.update(visible=chosen == OF_UPLOAD),
@@ -104,7 +101,7 @@ def build_localize(services: Services, state: gr.State) -> None:
         api_description="Where a photo was taken, in this session's reconstruction or in a zip: "
         "a line about it (HTML), the map with the photo in it (GLB), and the pose.",
     )
-    cancel.click(stop, [state], [status], cancels=[started], queue=False, api_visibility="private")
+    wire_cancel(cancel, started, state, status)
 
 
 def localized(

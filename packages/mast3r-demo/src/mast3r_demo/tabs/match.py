@@ -18,6 +18,7 @@ from mast3r_demo.uploads import PHOTO_TYPES, Taken, take_photos
 from mast3r_demo.visits import Visit
 from mast3r_model import InputError
 
+from .cancelling import wire_cancel
 from .run_inputs import DEVICE
 
 IDLE = "Add two photos of the same thing, and press Match."
@@ -74,6 +75,7 @@ def build_match(services: Services, state: gr.State) -> None:
         visit: Visit | None, photo0: str | None, photo1: str | None, fine: bool, size: float
     ) -> Iterator[dict[Any, Any]]:
         visit = services.visits.enter(visit)
+        visit.stopped = False
         yield {state: visit, status: status_html("Starting", mood="busy")}
         try:
             for html, matches in match_photos(services, visit, photo0, photo1, fine=fine, size=size):
@@ -105,12 +107,6 @@ def build_match(services: Services, state: gr.State) -> None:
         told = status_html(f"{left} of {len(matches.matches)} matches are above {above:.2f}", mood="done")
         return {status: told, **shown(visit, matches, above)}
 
-    @guarded
-    def stop(visit: Visit | None) -> str:
-        if visit is not None and visit.session.job is not None:
-            visit.session.job.cancel()
-        return status_html("Cancelled.")
-
     def match(
         visit: Visit | None,
         photo0: str | None,
@@ -138,7 +134,7 @@ def build_match(services: Services, state: gr.State) -> None:
         api_visibility="private",
         **device,
     )
-    cancel.click(stop, [state], [status], cancels=[started], queue=False, api_visibility="private")
+    wire_cancel(cancel, started, state, status)
     confidence.release(
         filter_matches,
         [state, found, confidence],

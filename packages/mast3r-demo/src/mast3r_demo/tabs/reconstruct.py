@@ -197,7 +197,9 @@ def _wire_inputs(services: Services, tab: ReconstructTab, state: gr.State) -> No
     }
     looked.then(**telling, **{key: quick[key] for key in ("queue", "show_progress", "api_visibility")})
     # a number that is being typed beside a slider may be out of its range, which gradio takes for an error
-    causes: list[Any] = [getattr(one, "release" if isinstance(one, gr.Slider) else "change") for one in chosen]
+    causes: list[Any] = [
+        getattr(control, "release" if isinstance(control, gr.Slider) else "change") for control in chosen
+    ]
     gr.on(causes, **telling, **quick)
     inputs.sort.click(
         lambda photos: sorted(photos or [], key=natural_key), [inputs.photos], [inputs.photos], **quick

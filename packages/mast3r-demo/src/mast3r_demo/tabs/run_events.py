@@ -21,11 +21,20 @@ from .viewer import ALL_PHOTOS, split_view_values, threshold_text
 if TYPE_CHECKING:
     from .reconstruct import ReconstructTab
 
+WAITING = "Waiting for the jobs of others"
+STOPPING = "Stopping at the next step"
+
 
 def wire_run(services: Services, tab: ReconstructTab, state: gr.State) -> Any:
     """Run, Cancel, Clear; returns the event after which there is a result."""
     running = {tab.run: gr.update(interactive=False), tab.cancel: gr.update(interactive=True)}
     idle = {tab.run: gr.update(interactive=True), tab.cancel: gr.update(interactive=False)}
+
+    @guarded
+    def press(visit: Visit | None) -> dict[Any, Any]:
+        visit = services.visits.enter(visit)
+        visit.stopped = False
+        return {state: visit, tab.status: status_html(WAITING, mood="busy"), **running}
 
     def start(visit: Visit | None, *given: Any) -> Iterator[dict[Any, Any]]:
         failed: gr.Error | None = None
@@ -52,13 +61,18 @@ def wire_run(services: Services, tab: ReconstructTab, state: gr.State) -> Any:
     @guarded
     def finish(visit: Visit | None, *given: Any) -> dict[Any, Any]:
         values, _ = split_view_values(given)
-        return {**idle, **_filled(services, tab, visit, values)}
+        said = {}
+        if visit is not None and visit.stopped:
+            visit.wait_for_stop()
+            said = {tab.status: status_html(said_of(Cancelled(), ""))}
+        return {**said, **idle, **_filled(services, tab, visit, values)}
 
     @guarded
     def cancel(visit: Visit | None) -> dict[Any, Any]:
-        if visit is not None and visit.session.job is not None:
-            visit.session.job.cancel()
-        return {tab.status: status_html(said_of(Cancelled(), "")), **idle}
+        if visit is not None:
+            visit.stop()
+        # Run can be pressed again when `finish` has seen the end of the work
+        return {tab.status: status_html(STOPPING, mood="busy"), tab.cancel: gr.update(interactive=False)}
 
     @guarded
     def clear(visit: Visit | None) -> dict[Any, Any]:
@@ -85,7 +99,8 @@ def wire_run(services: Services, tab: ReconstructTab, state: gr.State) -> Any:
 
     filled = _filled_components(tab)
     quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    started = tab.run.click(
+    pressed = tab.run.click(press, [state], [state, tab.status, tab.run, tab.cancel], **quick)
+    started = pressed.then(
         start,
         [state, *tab.run_inputs],
         [state, tab.status, tab.log, tab.viewer.model, tab.run, tab.cancel],
@@ -95,8 +110,10 @@ def wire_run(services: Services, tab: ReconstructTab, state: gr.State) -> Any:
         show_progress_on=[tab.status],
         api_visibility="private",
     )
-    finished = started.then(finish, [state, *tab.viewer.inputs], [tab.run, tab.cancel, *filled], **quick)
-    tab.cancel.click(cancel, [state], [tab.status, tab.run, tab.cancel], cancels=[started], **quick)
+    finished = started.then(
+        finish, [state, *tab.viewer.inputs], [tab.status, tab.run, tab.cancel, *filled], **quick
+    )
+    tab.cancel.click(cancel, [state], [tab.status, tab.cancel], cancels=[started], **quick)
     tab.clear.click(
         clear,
         [state],
