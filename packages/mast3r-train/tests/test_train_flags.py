@@ -100,7 +100,7 @@ def test_the_tables_here_are_complete() -> None:
     assert {*UPSTREAM, *OURS, *NEEDING_OTHERS} == {field.name for field in dataclasses.fields(TrainConfig)}
 
 
-@pytest.mark.parametrize("name", [*OURS, *NEEDING_OTHERS])
+@pytest.mark.parametrize("name", sorted({*OURS, *NEEDING_OTHERS}))
 def test_the_readme_has_every_flag_of_ours(name: str) -> None:
     text = (Path(__file__).parents[1] / "README.md").read_text()
     assert f"`--{name}" in text or f"`--{name.replace('_', '-')}" in text
