@@ -127,7 +127,7 @@ def test_marks_are_drawn_on_a_copy() -> None:
 def test_pairs_are_listed_by_their_matches_under_the_visitor_s_names(tmp_path: Path) -> None:
     result = small_result(tmp_path)
     listed = pair_choices(result, {"0001.jpg": "tower.jpg"})
-    assert listed[0] == ("tower.jpg – 0002.jpg: 300 matches", (0, 1))
+    assert listed[0] == ("tower.jpg – 0002.jpg: 300 matches agree", (0, 1))
     assert [pair for _, pair in listed] == [(0, 1), (0, 2), (1, 2)]
 
 

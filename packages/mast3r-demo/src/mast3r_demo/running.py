@@ -223,7 +223,8 @@ def done_text(result: Reconstruction, names: Mapping[str, str]) -> str:
     """
     scene = result.scene
     dropped = len(scene.dropped)
-    text = f"{len(scene.images)} photos placed, {len(result.pairs)} pairs, {len(scene.points):,} points"
+    text = f"{_counted(len(scene.images), 'photo')} placed, {_counted(len(result.pairs), 'pair')}, "
+    text += _counted(len(scene.points), "point")
     if dropped:
         some = ", ".join(names.get(drop.name, drop.name) for drop in scene.dropped[:3])
         text += f"; {dropped} left out ({some}{', ...' if dropped > 3 else ''})"
@@ -244,11 +245,16 @@ def summary(services: Services, taken: Taken, settings: ReconstructionSettings |
         try:
             pairs = settings.pair_count(max(2, count))
             check_pairs(pairs, count, services.limits, settings)
-            lines.append(f"{count} photos, {pairs} pairs{_about(services, settings, pairs)}")
+            counted = f"{_counted(count, 'photo')}, {_counted(pairs, 'pair')}"
+            lines.append(f"{counted}{_about(services, settings, pairs)}")
         except Mast3rError as error:
             lines.append(f"{error.message} ({error.hint})" if error.hint else error.message)
-    lines += taken.refused
-    return "\n\n".join(_markdown_text(line) for line in lines)
+    refused = [f"**{_markdown_text(line)}**" for line in taken.refused]
+    return "\n\n".join([_markdown_text(line) for line in lines] + refused)
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def _about(services: Services, settings: ReconstructionSettings, pairs: int) -> str:
@@ -257,7 +263,7 @@ def _about(services: Services, settings: ReconstructionSettings, pairs: int) -> 
         return ""
     from .status import duration
 
-    return f", about {duration(seconds)} on {services.options.model.precision().device}"
+    return f", about {duration(max(1.0, seconds))} on {services.options.model.precision().device}"
 
 
 def _markdown_text(text: str) -> str:

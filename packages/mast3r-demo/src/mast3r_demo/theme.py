@@ -34,6 +34,10 @@ CSS = """
 #mast3r-view3d canvas, #mast3r-localize-view3d canvas { width: 100% !important; height: 100% !important; }
 #mast3r-gallery .grid-container, #mast3r-examples .grid-container { overflow-x: hidden;
   grid-template-columns: repeat(var(--grid-cols), minmax(0, 1fr)); }
+#mast3r-examples .thumbnail-item { aspect-ratio: 4 / 3; height: auto; }
+.dark input[type=checkbox]:not(:checked), .dark input[type=radio]:not(:checked) {
+  border-color: var(--neutral-400); }
+.mast3r-hint strong { color: var(--body-text-color); }
 .mast3r-hint p { color: var(--body-text-color-subdued); font-size: 0.85rem !important; margin: 0; }
 @media (max-width: 640px) {
   .gradio-container { padding: 0.4rem !important; }

@@ -63,6 +63,23 @@ def build_localize(services: Services, state: gr.State) -> None:
             pose = gr.JSON(label="Pose", elem_id="mast3r-localize-pose")
 
     def start(
+        visit: Visit | None, source: str, archive: str | None, photo: str | None, localizer: str | None
+    ) -> Iterator[dict[Any, Any]]:
+        visit = services.visits.enter(visit)
+        visit.stopped = False
+        yield {state: visit, status: status_html("Starting", mood="busy"), view: None, pose: None}
+        try:
+            for html, glb, found in localized(services, visit, source, archive, photo, localizer):
+                shown = {} if glb is None or found is None else {view: glb, pose: pose_of(found)}
+                yield {status: html, **shown}
+        except Exception as error:
+            text = error_text(error)
+            yield {status: status_html(text, mood="error")}
+            raise page_error(text) from error
+        # Gradio sends the last values twice, at which its 3D view, while it is loaded, would stay empty.
+        yield {state: visit}
+
+    def localize(
         visit: Visit | None,
         source: str = OF_RESULT,
         archive: str | None = None,
@@ -71,15 +88,9 @@ def build_localize(services: Services, state: gr.State) -> None:
     ) -> Iterator[Any]:
         """Where a photo was taken: a line about it, the map with the photo in it as GLB, and the pose."""
         visit = services.visits.enter(visit)
-        visit.stopped = False
         yield visit, status_html("Starting", mood="busy"), None, None
-        try:
-            for html, glb, found in localized(services, visit, source, archive, photo, localizer):
-                yield visit, html, glb, None if found is None else pose_of(found)
-        except Exception as error:
-            text = error_text(error)
-            yield visit, status_html(text, mood="error"), None, None
-            raise page_error(text) from error
+        for html, glb, found in localized(services, visit, source, archive, photo, localizer):
+            yield visit, html, glb, None if found is None else pose_of(found)
 
     source.change(
         lambda chosen: gr.update(visible=chosen == OF_UPLOAD),
@@ -89,17 +100,25 @@ def build_localize(services: Services, state: gr.State) -> None:
         show_progress="hidden",
         api_visibility="private",
     )
+    device: dict[str, Any] = {"concurrency_id": DEVICE, "concurrency_limit": 1}
+    asked, told = [state, source, archive, photo, localizer], [state, status, view, pose]
     started = run.click(
         guarded(start),
-        [state, source, archive, photo, localizer],
-        [state, status, view, pose],
-        concurrency_id=DEVICE,
-        concurrency_limit=1,
+        asked,
+        told,
         show_progress="minimal",
         show_progress_on=[status],
+        api_visibility="private",
+        **device,
+    )
+    gr.Button(visible=False).click(
+        guarded(localize),
+        asked,
+        told,
         api_name="localize",
         api_description="Where a photo was taken, in this session's reconstruction or in a zip: "
         "a line about it (HTML), the map with the photo in it (GLB), and the pose.",
+        **device,
     )
     wire_cancel(cancel, started, state, status)
 

@@ -169,7 +169,7 @@ def _filled(services: Services, tab: ReconstructTab, visit: Visit | None, values
     photos, pairs = photo_choices(visit, result), pair_list(visit, result)
     return {
         tab.viewer.only_photo: gr.update(choices=[("All photos", ALL_PHOTOS), *photos], value=ALL_PHOTOS),
-        tab.viewer.threshold: threshold_text(services, visit, values),
+        tab.viewer.threshold: threshold_text(visit, values),
         **{pictures.photo: gr.update(choices=photos, value=0) for pictures in tab.photo_tabs},
         tab.matches.pair: gr.update(choices=pairs, value=pairs[0][1] if pairs else None),
         tab.downloads.row: gr.update(visible=True),

@@ -60,11 +60,11 @@ def build_settings(defaults: Mapping[str, object]) -> SettingsPanel:
             label="Focal length (pixels)",
             minimum=0,
             elem_id="mast3r-focal",
-            info="Of all photos, in their own pixels; empty: found by the reconstruction",
+            info="Of all photos, in their own pixels; empty or 0: found by the reconstruction",
         )
         intrinsics = gr.File(
             label="Intrinsics: 3x3 matrix (.txt), transforms.json, or a COLMAP model (.zip)",
-            height=90,
+            height=150,
             file_types=list(INTRINSICS_TYPES),
             elem_id="mast3r-intrinsics",
         )
@@ -72,7 +72,7 @@ def build_settings(defaults: Mapping[str, object]) -> SettingsPanel:
             label="Masks: black may not match; one for all photos, one for each, or named like them",
             file_count="multiple",
             file_types=list(PHOTO_TYPES),
-            height=110,
+            height=150,
             elem_id="mast3r-masks",
         )
     return SettingsPanel(controls, presets, hint, focal, intrinsics, masks)

@@ -83,14 +83,14 @@ def split_view_values(values: tuple[Any, ...]) -> tuple[dict[str, Any], int | No
     return dict(zip(VIEW_NAMES, view, strict=True)), chosen
 
 
-def threshold_text(services: Services, visit: Visit, values: Mapping[str, Any]) -> str:
-    """The confidence that a percentile stands for, or nothing without a result."""
-    from mast3r_demo.views import shown_threshold
+def threshold_text(visit: Visit, values: Mapping[str, Any], only_photo: int | None = None) -> str:
+    """How many points are shown, above which confidence; nothing without a result."""
+    from mast3r_demo.views import shown_scene, view_note
 
     result = visit.session.result
     if result is None:
         return ""
-    return f"Shown is what has a confidence above {shown_threshold(result.scene, view_from(values)):.3g}."
+    return view_note(shown_scene(result.scene, view_from(values, only_photo)))
 
 
 def wire_viewer(services: Services, viewer: Viewer, state: gr.State) -> None:
@@ -103,7 +103,7 @@ def wire_viewer(services: Services, viewer: Viewer, state: gr.State) -> None:
         if visit is None or result is None:
             return gr.skip(), ""
         view = write_view(visit, result, view_from(values, only_photo), services.limits)
-        return str(view), threshold_text(services, visit, values)
+        return str(view), threshold_text(visit, values, only_photo)
 
     causes = []
     for control in VIEW:

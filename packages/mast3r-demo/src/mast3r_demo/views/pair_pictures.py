@@ -39,7 +39,7 @@ def pair_choices(
     """
     counts = sorted(result.pair_counts().items(), key=lambda pair: (-pair[1], pair[0]))
     called = [shown_name(image.name, names) for image in result.images]
-    return [(f"{called[i]} – {called[j]}: {count} matches", (i, j)) for (i, j), count in counts]
+    return [(f"{called[i]} – {called[j]}: {count} matches agree", (i, j)) for (i, j), count in counts]
 
 
 def pair_picture(

@@ -110,6 +110,8 @@ def view_note(shown: Scene) -> str:
     count, photos = len(shown.points), len(shown.images)
     text = f"{count:,} points of {photos} photo{'s' if photos != 1 else ''}, "
     text += f"of confidence above {shown_confidence(shown):.3g}."
+    if not count:
+        text = f"No point has a confidence above {shown_confidence(shown):.3g}: hide fewer."
     others = sum(image.component != 0 for image in shown.images)
     if others:
         text += (
