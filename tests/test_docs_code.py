@@ -268,6 +268,8 @@ def check_pytest(words: list[str]) -> None:
     for before, word in zip(["", *words], words, strict=False):
         if before == "-m":
             assert word in markers
+        elif before == "-n":
+            assert word == "auto" or word.isdecimal()
         elif not word.startswith("-"):
             check_script(word)
 
