@@ -223,3 +223,17 @@ def test_the_log_says_more(caplog: pytest.LogCaptureFixture) -> None:
     assert f"job {job.id} failed" in caplog.text
     assert "of interest to the operator" in caplog.text
     assert "Traceback" in caplog.text
+
+
+def test_a_stage_that_is_done_gives_way_to_one_that_goes_on() -> None:
+    def work(control: JobControl) -> list[str]:
+        seen = []
+        with control.progress("images", 2) as images, control.progress("pairs", 3) as pairs:
+            for advance, steps in ((images, 1), (images, 1), (pairs, 2), (pairs, 1)):
+                advance(steps)
+                seen.append(f"{control._latest.stage} {control._latest.done}")
+        return seen
+
+    job = Job(work, seconds=60)
+    job.start()
+    assert job.result() == ["images 1", "pairs 0", "pairs 2", "pairs 3"]

@@ -14,6 +14,8 @@ import gradio as gr
 
 from mast3r_model import Mast3rError
 
+from .page_words import error_words
+
 LOGGER = logging.getLogger("mast3r.demo")
 
 
@@ -50,7 +52,7 @@ def error_text(error: Exception) -> str:
     if isinstance(error, gr.Error):
         return html.unescape(error.message)
     if isinstance(error, Mast3rError):
-        return f"{error.message} ({error.hint})" if error.hint else error.message
+        return error_words(error)
     number = secrets.token_hex(4)
     LOGGER.error("error %s in the page", number, exc_info=error)
     return f"Something went wrong that should not have. The server's log says more under {number}."

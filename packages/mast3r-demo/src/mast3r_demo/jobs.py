@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 from mast3r_model import Mast3rError
 
 from .device_queue import DEVICE
+from .page_words import error_words
 
 LOGGER = logging.getLogger("mast3r.demo")
 
@@ -57,6 +58,19 @@ class Cancelled(Exception):  # noqa: N818 - it is no error
         self.timed_out = timed_out
 
 
+@dataclass(eq=False)
+class _Bar:
+    """A stage that goes on."""
+
+    stage: str
+    total: int | None
+    done: int = 0
+
+    @property
+    def finished(self) -> bool:
+        return self.total is not None and self.done >= self.total
+
+
 class JobControl:
     """What the work is given: how to say what it is at, and whether to go on.
 
@@ -71,6 +85,7 @@ class JobControl:
         self._events: list[JobEvent] = []
         self._latest = JobEvent("waiting", 0, None, "")
         self._ended = False
+        self._bars: list[_Bar] = []
 
     def check(self) -> None:
         """Go on?
@@ -87,20 +102,26 @@ class JobControl:
     def progress(self, stage: str, total: int | None) -> Iterator[Callable[[int], None]]:
         """A stage of the work; what the block is given is called with the steps just done.
 
-        Both raise `Cancelled` where `check` does. Fits the ``progress`` of mast3r_sfm's functions.
+        Both raise `Cancelled` where `check` does. Fits the ``progress`` of mast3r_sfm's functions. Of stages
+        that go on at the same time, one that is done gives way to one that is not.
         """
-        done = 0
+        bar = _Bar(stage, total)
         self.check()
+        self._bars.append(bar)
         self._post(stage=stage, done=0, total=total, message="", detail="")
 
         def advance(steps: int) -> None:
-            nonlocal done
-            done += steps
+            bar.done += steps
             if steps:
-                self._post(stage=stage, done=done, total=total)
+                unfinished = [other for other in self._bars if not other.finished]
+                shown = unfinished[-1] if bar.finished and unfinished else bar
+                self._post(stage=shown.stage, done=shown.done, total=shown.total)
             self.check()
 
-        yield advance
+        try:
+            yield advance
+        finally:
+            self._bars.remove(bar)
 
     def partial(self, thing: object) -> None:
         """Something that can be shown before the work is done.
@@ -275,8 +296,7 @@ def _let_go(error: BaseException) -> None:
 def said_of(error: BaseException, job_id: str) -> str:
     """An error in words that a visitor of the page may read: ours as it is, others by the job's id alone."""
     if isinstance(error, Mast3rError):
-        hint = f" ({error.hint})" if error.hint else ""
-        return f"{error.message}{hint} [job {job_id}]"
+        return f"{error_words(error)} [job {job_id}]"
     if isinstance(error, Cancelled):
         return f"{str(error)[:1].upper()}{str(error)[1:]}. What was computed is kept: Run goes on from there."
     return f"Something went wrong that should not have. The server's log says more under job {job_id}."

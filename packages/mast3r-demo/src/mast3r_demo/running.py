@@ -16,6 +16,7 @@ from .file_names import shown_name
 from .jobs import Cancelled, Job, JobControl, said_of
 from .known_inputs import known_cameras, masks_folder
 from .limits import check_pairs
+from .page_words import error_words
 from .reconstruction import Reconstruction, reconstruct_photos
 from .request import settings_from, view_from
 from .services import Services
@@ -223,8 +224,9 @@ def done_text(result: Reconstruction, names: Mapping[str, str]) -> str:
     """
     scene = result.scene
     dropped = len(scene.dropped)
-    text = f"{_counted(len(scene.images), 'photo')} placed, {_counted(len(result.pairs), 'pair')}, "
-    text += _counted(len(scene.points), "point")
+    paths = {image.name: image.path for image in result.images}
+    placed = len({paths[image.name] for image in scene.images})  # a single photo is there twice
+    text = f"{_counted(placed, 'photo')} placed, {_counted(len(result.pairs), 'pair')}"
     if dropped:
         some = ", ".join(names.get(drop.name, drop.name) for drop in scene.dropped[:3])
         text += f"; {dropped} left out ({some}{', ...' if dropped > 3 else ''})"
@@ -248,7 +250,7 @@ def summary(services: Services, taken: Taken, settings: ReconstructionSettings |
             counted = f"{_counted(count, 'photo')}, {_counted(pairs, 'pair')}"
             lines.append(f"{counted}{_about(services, settings, pairs)}")
         except Mast3rError as error:
-            lines.append(f"{error.message} ({error.hint})" if error.hint else error.message)
+            lines.append(error_words(error))
     refused = [f"**{_markdown_text(line)}**" for line in taken.refused]
     return "\n\n".join([_markdown_text(line) for line in lines] + refused)
 

@@ -16,6 +16,10 @@ from mast3r_demo.uploads import PHOTO_TYPES, VIDEO_TYPES
 
 GALLERY_HEIGHT = 220
 EXAMPLES_HEIGHT = 200
+VIDEO_HINT = (
+    f"Taken are {', '.join(VIDEO_TYPES)}. A video that this browser cannot play is taken too, although the "
+    "browser calls that an error."
+)
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def build_inputs(examples: Sequence[ExampleSet]) -> Inputs:
             height=200,
             elem_id="mast3r-video",
         )
-        gr.Markdown(f"Taken are {', '.join(VIDEO_TYPES)}.", elem_classes="mast3r-hint")
+        gr.Markdown(VIDEO_HINT, elem_classes="mast3r-hint")
         fps = component(CONTROLS["fps"], visible=False)
     return Inputs(photos, sort, video, fps, gallery, summary, _example_gallery(examples))
 
