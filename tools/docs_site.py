@@ -20,17 +20,8 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
     **{
-        f"packages/{name}/README.md": f"packages/{name}.md"
-        for name in (
-            "curope",
-            "croco-backbone",
-            "mast3r-model",
-            "mast3r-match",
-            "mast3r-sfm",
-            "mast3r-visloc",
-            "mast3r-train",
-            "mast3r-demo",
-        )
+        f"packages/{readme.parent.name}/README.md": f"packages/{readme.parent.name}.md"
+        for readme in sorted(ROOT.glob("packages/*/README.md"))
     },
     "packages/mast3r-train/docs/losses.md": "packages/losses.md",
     "packages/mast3r-model/src/mast3r_model/weights/nano/README.md": "packages/nano.md",
