@@ -151,3 +151,17 @@ def test_windows_of_the_query_are_encoded_once_for_all_map_photos(tmp_path: Path
     windows = network.encoded - len(maps) - 1
     assert pairs_of_windows > 50
     assert windows <= pairs_of_windows + 25
+
+
+def test_map_photos_that_cannot_be_read_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where all of a group cannot."""
+    monkeypatch.setattr("mast3r_visloc.localizing.query_matching.IMAGES_IN_MEMORY", 1)
+    QUERY.save(tmp_path)
+    maps = [MAP, shot("other.png", 0.1, 0.05, shape=LARGE)]
+    known_map = make_map(tmp_path, maps, "sparse")
+    known_map.images[known_map.index_of["other.png"]].path.write_bytes(b"no photo")
+    with Localizer(known_map, PatchNetwork(), retrieval="all", size=SIZE, fine=True) as localizer:
+        pose = localizer.localize(tmp_path / QUERY.name, camera=QUERY.camera)
+    assert pose_gap(pose.cam2world, QUERY.pose)[0] < 0.02

@@ -89,21 +89,27 @@ class QueryMatcher:
 
     def _again(self, numbers: Sequence[int], coarse: Sequence[ImageEvidence]) -> list[ImageEvidence]:
         """Coarse to fine; windows of several images share batches."""
-        known, options = self.known, self.known.options
-        fine_images = []
+        before = len(self._coarse)
         self._coarse += coarse
-        guides = agreeing(self._coarse, self.camera, options)[-len(coarse) :]
-        for number, evidence, guide in zip(numbers, coarse, guides, strict=True):
-            image = known.map.images[number]
-            assert image.load_points is not None
-            photo = read_photo(image.path, size=known.index.size, patch_size=known.model.patch_size)
-            largest = LARGEST_GAP * self._fine_query(math.inf).enlargement
-            fine_photo = FinePhoto.of(photo, image.camera, options, most=largest)
-            query = self._fine_query(LARGEST_GAP * fine_photo.enlargement)
-            fine_images.append(
-                FineImage(query, fine_photo, image.load_points(), image.cam2world, evidence, guide)
-            )
-        return match_windows(self._windows, fine_images, options)
+        guides = agreeing(self._coarse, self.camera, self.known.options)[before:]
+        found = list(coarse)
+        guided = [row for row, guide in enumerate(guides) if len(guide)]
+        images = [self._fine_image(numbers[row], coarse[row], guides[row]) for row in guided]
+        for row, evidence in zip(
+            guided, match_windows(self._windows, images, self.known.options), strict=True
+        ):
+            found[row] = evidence
+        return found
+
+    def _fine_image(self, number: int, coarse: ImageEvidence, guides: ImageEvidence) -> FineImage:
+        known, options = self.known, self.known.options
+        image = known.map.images[number]
+        assert image.load_points is not None
+        photo = read_photo(image.path, size=known.index.size, patch_size=known.model.patch_size)
+        largest = LARGEST_GAP * self._fine_query(math.inf).enlargement
+        fine_photo = FinePhoto.of(photo, image.camera, options, most=largest)
+        query = self._fine_query(LARGEST_GAP * fine_photo.enlargement)
+        return FineImage(query, fine_photo, image.load_points(), image.cam2world, coarse, guides)
 
     def _fine_query(self, most: float) -> FinePhoto:
         """The query enlarged at most so much, to the next quarter: map photos of like sizes share it."""
