@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
@@ -13,6 +12,7 @@ from mast3r_demo.components import component
 from mast3r_demo.controls import CONTROLS
 from mast3r_demo.example_sets import ExampleSet
 from mast3r_demo.uploads import PHOTO_TYPES, VIDEO_TYPES
+from mast3r_match.inputs import natural_order
 
 GALLERY_HEIGHT = 220
 EXAMPLES_HEIGHT = 200
@@ -97,11 +97,6 @@ def _example_gallery(examples: Sequence[ExampleSet]) -> gr.Gallery | None:
     )
 
 
-def natural_key(name: str) -> list[Any]:
-    """A key that sorts ``a2`` before ``a10``."""
-    import re
-
-    return [
-        (0, int(part), "") if part.isdigit() else (1, 0, part.casefold())
-        for part in re.split(r"(\d+)", Path(name).name)
-    ]
+def by_name(photos: Sequence[str] | None) -> list[str]:
+    """Uploads in the natural order of their names, wherever they lie."""
+    return sorted(photos or [], key=lambda photo: natural_order(Path(Path(photo).name)))

@@ -19,7 +19,7 @@ from mast3r_demo.visits import Visit
 from mast3r_model import Mast3rError
 
 from .downloads import Downloads, build_downloads, wire_downloads
-from .inputs import Inputs, build_inputs, natural_key
+from .inputs import Inputs, build_inputs, by_name
 from .pictures import (
     KINDS,
     CameraTable,
@@ -201,9 +201,7 @@ def _wire_inputs(services: Services, tab: ReconstructTab, state: gr.State) -> No
         getattr(control, "release" if isinstance(control, gr.Slider) else "change") for control in chosen
     ]
     gr.on(causes, **telling, **quick)
-    inputs.sort.click(
-        lambda photos: sorted(photos or [], key=natural_key), [inputs.photos], [inputs.photos], **quick
-    )
+    inputs.sort.click(by_name, [inputs.photos], [inputs.photos], **quick)
     inputs.video.change(
         lambda video: gr.update(visible=video is not None), [inputs.video], [inputs.fps], **quick
     )
